@@ -1,0 +1,1 @@
+"""Honest e-mail outreach over a fleet of mailboxes."""

@@ -1,0 +1,69 @@
+"""Connections and named SQL. Hot paths are `.sql` files of a room, each query under a `-- name:` line.
+
+A query's header says what it does, who calls it, which index it uses, how many rows it meets and what it locks.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row, namedtuple_row
+
+from mailfleet.base.errors import SetupError
+
+Connection = psycopg.Connection[Any]
+AsyncConnection = psycopg.AsyncConnection[Any]
+
+_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+
+def load_queries(package: str, file: str = "store.sql") -> Mapping[str, str]:
+    """The named queries of a room: name → SQL text, comments kept out of what is sent."""
+    text = files(package).joinpath(file).read_text(encoding="utf-8")
+    parts = _NAME.split(text)[1:]
+    queries = {name: _bare(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    if len(queries) * 2 != len(parts):
+        raise ValueError(f"{package}/{file} names a query twice")
+    return queries
+
+
+def _bare(body: str) -> str:
+    return "\n".join(line for line in body.splitlines() if line.strip() and not line.lstrip().startswith("--"))
+
+
+def connect(conninfo: str, *, name: str, autocommit: bool = True) -> Connection:
+    """A connection whose rows are named tuples, in UTC; SetupError when the database does not answer."""
+    try:
+        return psycopg.connect(
+            conninfo,
+            autocommit=autocommit,
+            row_factory=namedtuple_row,
+            application_name=name,
+            options="-c TimeZone=UTC",
+        )
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
+
+
+async def connect_async(conninfo: str, *, name: str) -> AsyncConnection:
+    """The same for an event loop. Raises psycopg.OperationalError: a daemon waits and tries again."""
+    return await psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, row_factory=namedtuple_row, application_name=name, options="-c TimeZone=UTC"
+    )
+
+
+def unreachable(error: psycopg.Error) -> SetupError:
+    """Our error for a database that does not answer."""
+    return SetupError(
+        f"The database does not answer: {str(error).strip().splitlines()[-1] if str(error).strip() else error!r}",
+        hint="Start it with `mailfleet up`, or check MAILFLEET_DATABASE_URL.",
+    )
+
+
+@contextmanager
+def dict_cursor(connection: Connection) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        yield cursor

@@ -1,0 +1,36 @@
+"""Logs: critical errors only by default, one JSON object a line on stderr. No bodies, no secrets."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from mailfleet.base.errors import SetupError
+
+
+def configure_log(level: str, *, process: str) -> None:
+    """Sets this process's log; `process` names it in every line."""
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise SetupError(
+            f"MAILFLEET_LOG_LEVEL is {level!r}, which is no level.", hint="Use critical, error, warning, info or debug."
+        )
+    logging.basicConfig(level=number, stream=sys.stderr, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def get_log() -> Any:
+    return structlog.get_logger()

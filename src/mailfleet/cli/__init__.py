@@ -1,0 +1,61 @@
+"""Every command: the one door. A command reads its arguments, calls a room, prints; it decides nothing itself."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from mailfleet.base.errors import InvariantError, MailfleetError
+
+# command → (module of this package, function); loaded when called, so that `--help` and the shell's completion are quick
+COMMANDS = {
+    "up": "running",
+    "senders": "running",
+    "migrate": "running",
+    "status": "looking",
+    "why": "looking",
+    "limits": "steering",
+    "hold": "steering",
+    "lift": "steering",
+    "suppress": "steering",
+    "ambiguous": "steering",
+    "resolve": "steering",
+    "keys": "fleet",
+    "apply": "fleet",
+    "export": "fleet",
+    "import": "imports",
+    "campaign": "campaigns",
+    "explain": "explaining",
+    "demo": "demonstrating",
+}
+
+
+class Door(click.Group):
+    """Loads a command's module when it is called; turns our errors into a sentence, a hint and exit status 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"mailfleet.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except InvariantError:
+            raise
+        except MailfleetError as error:
+            click.echo(f"mailfleet: {error}", err=True)
+            if error.hint:
+                click.echo(f"  → {error.hint}", err=True)
+            sys.exit(1)
+
+
+@click.command(cls=Door)
+@click.version_option(package_name="mailfleet")
+def main() -> None:
+    """Honest e-mail outreach over a fleet of mailboxes."""

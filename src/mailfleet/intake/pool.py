@@ -1,0 +1,45 @@
+"""Which mailboxes may write: the same keys in a campaign's pool and in a pool of the fleet."""
+
+from dataclasses import dataclass
+
+from mailfleet.intake.toml_file import Table
+from mailfleet.intake.values import parse_account, parse_mailbox, parse_name
+from mailfleet.mail.addresses import parse_domain
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Names of what a mailbox has or belongs to; an account is "provider/account"."""
+
+    tags: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    mailboxes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A mailbox is in the pool when every key of `include` that names something names one of its own (no key: all
+    mailboxes), and no key of `exclude` does."""
+
+    include: Selector = Selector()
+    exclude: Selector = Selector()
+
+
+def read_pool(table: Table) -> Pool:
+    """The selecting keys of a table; the caller closes it."""
+    exclude = table.table("exclude")
+    pool = Pool(include=_read_selector(table), exclude=_read_selector(exclude))
+    exclude.close()
+    return pool
+
+
+def _read_selector(table: Table) -> Selector:
+    return Selector(
+        tags=table.texts("tags"),
+        domains=table.parsed_all("domains", parse_domain),
+        providers=table.parsed_all("providers", parse_name),
+        accounts=table.parsed_all("accounts", parse_account),
+        mailboxes=table.parsed_all("mailboxes", parse_mailbox),
+    )

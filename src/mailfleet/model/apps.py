@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ModelConfig(AppConfig):
+    name = "mailfleet.model"
+    label = "model"

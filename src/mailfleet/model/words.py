@@ -1,0 +1,113 @@
+"""The closed sets of the design's words, and which state may follow which. Pure: no Django."""
+
+from enum import StrEnum
+
+
+class ScopeKind(StrEnum):
+    """What a limit or a hold can cover, in the one order in which usage is reserved."""
+
+    MAILBOX = "mailbox"
+    DOMAIN = "domain"
+    ACCOUNT = "account"
+    PROVIDER = "provider"
+    IDENTITY = "identity"
+    CAMPAIGN = "campaign"
+    RECIPIENT_DOMAIN = "recipient_domain"
+    SENDER_HOST = "sender_host"
+    FLEET = "fleet"
+
+
+FLEET_KEY = "fleet"
+
+
+class WindowKind(StrEnum):
+    ROLLING = "rolling"
+    CALENDAR = "calendar"
+
+
+class Security(StrEnum):
+    TLS = "tls"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+class AuthKind(StrEnum):
+    PASSWORD = "password"
+    XOAUTH2 = "xoauth2"
+
+
+class CampaignState(StrEnum):
+    DRAFT = "draft"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+
+
+class EnrollmentState(StrEnum):
+    ACTIVE = "active"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+
+
+class MessageState(StrEnum):
+    """A message's way: queued → submitting → accepted | rejected | ambiguous, or back to queued; cancelled before."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    AMBIGUOUS = "ambiguous"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+OPEN_STATES = (MessageState.QUEUED, MessageState.SUBMITTING, MessageState.AMBIGUOUS)
+
+NEXT_STATES: dict[MessageState, tuple[MessageState, ...]] = {
+    MessageState.QUEUED: (MessageState.SUBMITTING, MessageState.CANCELLED, MessageState.REJECTED),
+    MessageState.SUBMITTING: (
+        MessageState.ACCEPTED,
+        MessageState.REJECTED,
+        MessageState.AMBIGUOUS,
+        MessageState.QUEUED,
+        MessageState.CANCELLED,
+    ),
+    MessageState.AMBIGUOUS: (
+        MessageState.ACCEPTED,
+        MessageState.REJECTED,
+        MessageState.QUEUED,
+        MessageState.CANCELLED,
+    ),
+    MessageState.ACCEPTED: (),
+    MessageState.REJECTED: (),
+    MessageState.CANCELLED: (),
+}
+
+
+class Outcome(StrEnum):
+    """What became of one attempt.
+
+    accepted    2yz after the final dot
+    deferred    refused for now, or lost before the final dot: not accepted, may be tried again; usage stays
+    rejected    refused for good
+    unreached   nothing left us: usage is given back
+    ambiguous   the final dot may have left and no reply is known (RFC 1047)
+    """
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    UNREACHED = "unreached"
+    AMBIGUOUS = "ambiguous"
+
+
+class LawfulBasis(StrEnum):
+    CONSENT = "consent"
+    EXISTING_CUSTOMER = "existing_customer"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+    NONE = "none"
+
+
+class SuppressionKind(StrEnum):
+    ADDRESS = "address"
+    DOMAIN = "domain"

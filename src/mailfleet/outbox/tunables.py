@@ -1,0 +1,56 @@
+"""Times by which queue, planner and senders work: defaults, and what an organisation set in `fleet.toml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from mailfleet.base.db import Connection
+from mailfleet.outbox.rules import RetryPolicy
+
+SETTING = "tunables"
+
+
+@dataclass(frozen=True, slots=True)
+class Tunables:
+    """reserve_ahead   how long before its moment a letter is reserved; at most what `limits.SLACK` allows for
+    lease              a sender's right to a mailbox; renewed every third of it
+    horizon            how far ahead slots are planned
+    late_after         a queued letter later than this is planned anew: a backlog is paced, never flushed
+    ambiguous_deadline after it an ambiguous letter counts as accepted
+    retry_first, retry_longest, retry_tries: see RetryPolicy
+    ramp_start         letters on a mailbox's first day
+    """
+
+    reserve_ahead: timedelta = timedelta(seconds=10)
+    lease: timedelta = timedelta(seconds=60)
+    horizon: timedelta = timedelta(hours=1)
+    late_after: timedelta = timedelta(minutes=5)
+    ambiguous_deadline: timedelta = timedelta(hours=24)
+    retry_first: timedelta = timedelta(minutes=30)
+    retry_longest: timedelta = timedelta(hours=24)
+    retry_tries: int = 9
+    ramp_start: int = 5
+
+    @property
+    def retry(self) -> RetryPolicy:
+        return RetryPolicy(self.retry_first, self.retry_longest, self.retry_tries)
+
+    def as_record(self) -> dict[str, float]:
+        """Plain values, for the database: durations in seconds."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: v.total_seconds() if isinstance(v, timedelta) else v for name, v in values.items()}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "Tunables":
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            if field.name in record:
+                is_duration = isinstance(field.default, timedelta)
+                values[field.name] = timedelta(seconds=record[field.name]) if is_duration else record[field.name]
+        return cls(**values)
+
+
+def load_tunables(connection: Connection) -> Tunables:
+    row = connection.execute("SELECT value FROM setting WHERE name = %s", [SETTING]).fetchone()
+    return Tunables.of_record(row.value) if row else Tunables()

@@ -1,0 +1,69 @@
+"""The sandbox as a child process: started, awaited by its line of readiness, stopped by a signal."""
+
+import json
+import select
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mailfleet.base.errors import SetupError
+
+if TYPE_CHECKING:
+    from mailfleet.providers.sandbox.server import Ports
+
+START_SECONDS = 30  # chosen: an interpreter on a busy small machine needs 1 to 3
+STOP_SECONDS = 10
+
+
+class SandboxProcess:
+    """`with SandboxProcess(config_path) as sandbox` runs one; `ports` as in `Sandbox`.
+
+    It ends with us, whatever ends us: its stdin is ours to hold.
+    """
+
+    ports: "Ports"
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+
+    def __enter__(self) -> Self:
+        """SetupError: it did not start; its own words are in the message."""
+        command = [sys.executable, "-m", "mailfleet.providers.sandbox", "--config", str(self._config), "--until-eof"]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        line = self._first_line()
+        if not line:
+            self._process.kill()
+            _, said = self._process.communicate()
+            raise SetupError(
+                f"the sandbox with {self._config} did not start: {said.strip()[-500:] or 'it said nothing'}"
+            )
+        self.ports = json.loads(line)["ports"]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _first_line(self) -> str:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        return self._process.stdout.readline() if ready else ""

@@ -1,0 +1,221 @@
+"""The sender's own store: what it began and what came back, on its own disk, before anyone else knows.
+
+One SQLite file a sender process, WAL and synchronous=FULL, written by one thread that commits in groups: an `await` of
+`begin` or `dot` returns when the entry would survive a power cut. A lock on the file tells the living from the dead:
+who holds it may say what became of the journal's earlier attempts.
+
+    begin   the letter's first byte may have left
+    dot     its final dot may have left: without an outcome it is ambiguous
+    done    the outcome is known, and perhaps not yet settled
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+from uuid import UUID, uuid4
+
+from mailfleet.base.errors import SetupError
+from mailfleet.base.log import get_log
+from mailfleet.outbox.rules import Result
+
+Phase = Literal["begin", "dot", "done"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS entry (
+    attempt_id INTEGER PRIMARY KEY, phase TEXT NOT NULL, began_at TEXT NOT NULL DEFAULT '', result TEXT
+) WITHOUT ROWID;
+"""
+_BEGIN = "INSERT OR REPLACE INTO entry (attempt_id, phase, began_at) VALUES (?, 'begin', ?)"
+_DOT = "UPDATE entry SET phase = 'dot' WHERE attempt_id = ?"
+_DONE = "INSERT OR REPLACE INTO entry (attempt_id, phase, result) VALUES (?, 'done', ?)"
+_FORGET = "DELETE FROM entry WHERE attempt_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How far an attempt came; `result` when it is done."""
+
+    phase: Phase
+    began_at: str
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    sql: str
+    values: tuple[object, ...]
+    waiter: asyncio.Future[None] | None
+
+
+class Journal:
+    """One journal, locked by this process from `lock` to `close`."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+        self._database, self.id = _open_or_replace(path)
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._write_groups, name=f"journal {path.name}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open_free(cls, folder: Path) -> "Journal":
+        """The first journal of the folder that no living process holds; a new one when all are held."""
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while True:
+            path = folder / f"{number}.sqlite"
+            if (lock := _try_lock(path)) is not None:
+                return cls(path, lock)
+            number += 1
+
+    @classmethod
+    def open_orphans(cls, folder: Path, *, mine: Path) -> Iterator["Journal"]:
+        """Journals that dead senders left, each locked; the caller closes them."""
+        for path in sorted(folder.glob("*.sqlite")):
+            if path != mine and (lock := _try_lock(path)) is not None:
+                yield cls(path, lock)
+
+    async def begin(self, attempt_id: int, began_at: str) -> None:
+        await self._written(_BEGIN, (attempt_id, began_at))
+
+    async def dot(self, attempt_id: int) -> None:
+        await self._written(_DOT, (attempt_id,))
+
+    async def done(self, result: Result) -> None:
+        await self._written(_DONE, (result.attempt_id, json.dumps(result.as_record())))
+
+    def forget(self, attempt_ids: Iterable[int]) -> None:
+        """Drops settled entries, some time soon: one that comes back is settled twice, which changes nothing."""
+        for attempt_id in attempt_ids:
+            self._writes.put(_Write(_FORGET, (attempt_id,), None))
+
+    def entries(self) -> dict[int, Entry]:
+        """Every entry by attempt id. Read before the first write of this process."""
+        rows = self._database.execute("SELECT attempt_id, phase, began_at, result FROM entry").fetchall()
+        return {row[0]: Entry(row[1], row[2], Result.of_record(json.loads(row[3])) if row[3] else None) for row in rows}
+
+    def close(self) -> None:
+        """Writes what is waiting and gives the lock up."""
+        self._writes.put(None)
+        self._thread.join()
+        self._database.close()
+        os.close(self._lock)
+
+    async def _written(self, sql: str, values: tuple[object, ...]) -> None:
+        self._loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._writes.put(_Write(sql, values, waiter))
+        await waiter
+
+    def _write_groups(self) -> None:
+        is_open = True
+        while is_open:
+            group = [self._writes.get()]
+            while not self._writes.empty():
+                group.append(self._writes.get())
+            is_open = None not in group
+            self._write_group([write for write in group if write is not None])
+
+    def _write_group(self, group: list[_Write]) -> None:
+        error: SetupError | None = None
+        try:
+            with self._database:
+                self._database.execute("BEGIN")
+                for write in group:
+                    self._database.execute(write.sql, write.values)
+        except sqlite3.Error as cause:
+            error = SetupError(
+                f"The journal {self.path} cannot be written: {cause}",
+                hint="Free space on its disk. Nothing new begins until then; what is known is settled all the same.",
+            )
+            get_log().critical("journal_failed", path=str(self.path), error=str(cause))
+        waiters = [write.waiter for write in group if write.waiter is not None]
+        if waiters and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, waiters, error)
+
+
+def _resolve(waiters: list[asyncio.Future[None]], error: SetupError | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+
+def _try_lock(path: Path) -> int | None:
+    """A lock that ends with this process, on a file beside the journal; none when another process holds it."""
+    try:
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(
+            f"The journal folder {path.parent} cannot be written: {error.strerror}",
+            hint="Mend its permissions or its disk; a sender does not begin without a journal.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, UUID]:
+    """The journal, or, where the file is corrupt, a new one beside the old.
+
+    A new journal has a new id: nothing is concluded from its silence about attempts of the old one. They become
+    ambiguous when their leases end, and are shown to a person.
+    """
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise SetupError(
+                f"The journal {path} cannot be opened: {error}",
+                hint="Free space on its disk or mend its permissions; a sender does not begin without a journal.",
+            ) from error
+        kept = path.with_suffix(f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        path.rename(kept)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        get_log().critical(
+            "journal_corrupt",
+            path=str(path),
+            kept_as=str(kept),
+            error=str(error),
+            next="its letters in flight become ambiguous; see `mailfleet ambiguous`",
+        )
+        return _open(path)
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        with closing(database.execute("PRAGMA quick_check(1)")) as check:
+            if (found := check.fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(found)
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 1000"):
+            database.execute(f"PRAGMA {pragma}").fetchall()
+        database.executescript(_SCHEMA)
+        row = database.execute("SELECT id FROM journal").fetchone()
+        if row is None:
+            row = (str(uuid4()),)
+            database.execute("INSERT INTO journal (id) VALUES (?)", row)
+        return database, UUID(row[0])
+    except BaseException:
+        database.close()
+        raise

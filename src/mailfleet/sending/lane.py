@@ -1,0 +1,242 @@
+"""One mailbox in a sender's hand: its connection, its pace, its letters one after the other.
+
+A letter's way through a lane, and what a death at each point leaves:
+
+    1. connect, wait for its moment          reserved, not begun   → planned again, usage returned
+    2. look: recalled, lease, lateness       the same
+    3. journal `begin`                       begun                 → deferred, usage stays
+    4. MAIL, RCPT, DATA, content             the same
+    5. journal `dot`, look at the lease      dot                   → ambiguous
+    6. the final dot, its reply              the same
+    7. journal `done`                        done                  → settled as it was
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from mailfleet.base.clock import DatabaseClock, monotonic, utc_now
+from mailfleet.base.errors import ProviderError, SetupError
+from mailfleet.outbox.limits import SLACK
+from mailfleet.outbox.records import Draft, LeaseGrant, Reservation
+from mailfleet.outbox.rules import Refusal, Result, RetryPolicy
+from mailfleet.providers.endpoint import Deadlines
+from mailfleet.providers.faults import Unreached
+from mailfleet.providers.smtp import Envelope, SmtpSession
+from mailfleet.sending.journal import Journal
+from mailfleet.sending.letters import SendingMailbox
+from mailfleet.sending.outcomes import failed, lost_before_dot, submitted, withdrawn
+
+LEASE_MARGIN = 2.0  # chosen: seconds of a lease that are left alone: clocks drift, a write takes time
+
+
+class LeaseLost(Exception):
+    """Our right to the mailbox is over, or nearly: the dot must not leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A reserved letter; `reserved_at` by our monotonic clock, at the earliest."""
+
+    draft: Draft
+    reservation: Reservation
+    reserved_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a sender lends its lanes."""
+
+    journal: Journal
+    clock: DatabaseClock
+    deadlines: Deadlines
+    retry: RetryPolicy
+    helo: str
+    connection_slot: Callable[[SendingMailbox], AbstractAsyncContextManager[None]]
+    report: Callable[[Result], None]
+
+
+class Lane:
+    """Works off what is put into it, in order; one connection at a time."""
+
+    def __init__(self, mailbox: SendingMailbox, grant: LeaseGrant, means: Means) -> None:
+        self.mailbox = mailbox
+        self.fence = grant.fence
+        self.is_running = False
+        self._means = means
+        self._works: deque[Work] = deque()
+        self._recalled: dict[int, Refusal] = {}
+        self._came = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._session: SmtpSession | None = None
+        self._ended_at: float | None = None
+        self._lease_until = 0.0
+        self.extend(grant)
+
+    def extend(self, grant: LeaseGrant) -> None:
+        """A renewed lease of the same fence."""
+        self._lease_until = self._means.clock.monotonic_of(grant.expires_at)
+
+    def lose(self) -> None:
+        """The lease is gone: nothing may leave any more."""
+        self._lease_until = 0.0
+
+    def stop(self) -> None:
+        """Finishes the letter in hand; what has not begun is given back."""
+        self._stopping.set()
+        self._came.set()
+
+    @property
+    def lease_left(self) -> float:
+        """Seconds, the margin kept."""
+        return self._lease_until - LEASE_MARGIN - monotonic()
+
+    def put(self, work: Work) -> None:
+        self._recalled.pop(work.draft.message_id, None)
+        self._works.append(work)
+        self._came.set()
+
+    def recall(self, refusals: dict[int, Refusal]) -> None:
+        """Message ids that may no longer leave, if they have not begun."""
+        self._recalled |= refusals
+
+    def waiting(self) -> list[int]:
+        """Message ids in hand, begun or not."""
+        return [work.draft.message_id for work in self._works]
+
+    async def run(self) -> None:
+        """Works until there has been nothing to do for the mailbox's idle time; then closes its connection.
+
+        A mailbox whose pace is longer than its idle time closes at once: its next letter cannot come in time.
+        """
+        self.is_running = True
+        idle_time = 0.0 if self.mailbox.pace_seconds > self.mailbox.idle_seconds else self.mailbox.idle_seconds
+        try:
+            while self._works:
+                async with self._means.connection_slot(self.mailbox):
+                    try:
+                        while self._works or await self._more_within(idle_time):
+                            await self._send(self._works[0])
+                            self._works.popleft()
+                    finally:
+                        await self._close()
+        finally:
+            self.is_running = False
+
+    async def _more_within(self, seconds: float) -> bool:
+        self._came.clear()
+        if seconds <= 0 or self._stopping.is_set():
+            return False
+        await wait(self._came, seconds)
+        return bool(self._works)
+
+    async def _send(self, work: Work) -> None:
+        attempt, number = work.reservation.attempt_id, work.reservation.number
+        try:
+            refusal = self._why_not(work) or await self._prepare(work)
+        except ProviderError as error:
+            dialect = self.mailbox.dialect
+            self._means.report(failed(attempt, error, dialect=dialect, number=number, retry=self._means.retry))
+            self._withdraw_rest(error)
+            return
+        began_at = utc_now().isoformat()
+        refusal = refusal or await self._begin(work, began_at)
+        if refusal is not None or self._session is None:
+            refusal = refusal or Refusal("closed", "the connection closed before the letter began")
+            self._means.report(withdrawn(attempt, refusal.code, refusal.reason))
+            return
+        result = await self._submit(self._session, work)
+        self._ended_at = monotonic()
+        await self._record(result.began(began_at))
+
+    async def _prepare(self, work: Work) -> Refusal | None:
+        """A good connection at the right moment."""
+        await self._connect()
+        await self._wait_for_moment(work)
+        await self._connect()
+        return self._why_not(work)
+
+    async def _connect(self) -> None:
+        if self._session is None or not self._session.usable:
+            self._session = await SmtpSession.open(
+                self.mailbox.endpoint, self.mailbox.login, helo=self._means.helo, deadlines=self._means.deadlines
+            )
+
+    async def _wait_for_moment(self, work: Work) -> None:
+        """Until the letter is due and the mailbox's pace since its last letter is over."""
+        moment = self._means.clock.monotonic_of(work.reservation.start_at)
+        if self._ended_at is not None:
+            moment = max(moment, self._ended_at + self.mailbox.pace_seconds)
+        if (seconds := moment - monotonic()) > 0:
+            await wait(self._stopping, seconds)
+
+    def _why_not(self, work: Work) -> Refusal | None:
+        """The last look before the first byte."""
+        if (refusal := self._recalled.pop(work.draft.message_id, None)) is not None:
+            return refusal
+        if self._stopping.is_set():
+            return Refusal("stopping", "the sender stopped before the letter began")
+        if self.lease_left <= 0:
+            return Refusal("lease_over", "the sender's right to the mailbox ended before the letter began")
+        if monotonic() - work.reserved_at > SLACK.total_seconds():
+            return Refusal("late", "it could not begin in its moment; it is planned anew")
+        return None
+
+    async def _begin(self, work: Work, began_at: str) -> Refusal | None:
+        """Journals the beginning, then looks again: a stop may have come meanwhile."""
+        try:
+            await self._means.journal.begin(work.reservation.attempt_id, began_at)
+        except SetupError as error:
+            return Refusal("journal", f"{error} The letter was not begun.")
+        return self._why_not(work)
+
+    async def _submit(self, session: SmtpSession, work: Work) -> Result:
+        draft, attempt, number = work.draft, work.reservation.attempt_id, work.reservation.number
+        envelope = Envelope(self.mailbox.address.wire, draft.recipient, draft.smtputf8)
+
+        async def before_dot() -> None:
+            await self._means.journal.dot(attempt)
+            if self.lease_left <= 0:
+                raise LeaseLost
+
+        retry, dialect = self._means.retry, self.mailbox.dialect
+        try:
+            submission = await session.submit(envelope, draft.content, before_dot=before_dot)
+            return submitted(attempt, submission, dialect=dialect, number=number, retry=retry)
+        except LeaseLost:
+            return lost_before_dot(attempt, "the lease ended before the final dot", number, retry)
+        except SetupError as error:
+            return lost_before_dot(attempt, str(error), number, retry)
+        except ProviderError as error:
+            return failed(attempt, error, dialect=dialect, number=number, retry=retry)
+
+    async def _record(self, result: Result) -> None:
+        """An outcome that the journal cannot take is settled all the same."""
+        try:
+            await asyncio.shield(self._means.journal.done(result))
+        except SetupError:
+            pass
+        self._means.report(result)
+
+    def _withdraw_rest(self, error: ProviderError) -> None:
+        """The server cannot be used now: what else waits for it goes back at once."""
+        code = f"unreached_{error.stage}" if isinstance(error, Unreached) else "not_offered"
+        while len(self._works) > 1:
+            work = self._works.pop()
+            self._means.report(withdrawn(work.reservation.attempt_id, code, str(error)))
+
+    async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """For the event, at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

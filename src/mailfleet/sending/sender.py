@@ -1,0 +1,372 @@
+"""A sender: leases mailboxes, writes and reserves their letters, hands them to lanes, settles what comes back.
+
+Four tasks, each with its own errand, none of which waits for SMTP:
+
+    work    lease → peek → write → reserve → lanes; hands back what cannot be written; releases idle mailboxes
+    renew   leases every third of their time; says that we live; sweeps what the dead left
+    settle  outcomes in batches; while the database is away they wait here and in the journal
+    listen  a stop recalls what is reserved and not begun; new work wakes us
+
+Dies at any point: see `lane` and docs/kill-matrix.md.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+
+from mailfleet.base.clock import DatabaseClock, monotonic
+from mailfleet.base.errors import InputError, SetupError
+from mailfleet.base.log import get_log
+from mailfleet.outbox.records import Draft, LeaseGrant, Reservation, Row
+from mailfleet.outbox.rules import Refusal, Result
+from mailfleet.outbox.service import STOP_CHANNEL, Outbox, listen, register_sender
+from mailfleet.outbox.tunables import Tunables
+from mailfleet.outbox.vault import Vault
+from mailfleet.providers.endpoint import Deadlines
+from mailfleet.sending.caps import ConnectionCaps
+from mailfleet.sending.journal import Journal
+from mailfleet.sending.lane import Lane, Means, Work, wait
+from mailfleet.sending.letters import SendingMailbox, Wording, compile_wording, mailbox_of, write_letter
+from mailfleet.sending.outcomes import withdrawn
+from mailfleet.sending.recovery import recover, results_of
+
+MAX_MAILBOXES = 1200  # chosen: what one sender holds at most; a whole fleet, when it is alone
+LEASE_BATCH = 100  # chosen: mailboxes taken in one turn, so that several senders share a backlog
+MAX_IN_HAND = 2000  # chosen: letters reserved and not settled; more would be late to begin
+LETTER_BATCH = 500  # chosen: letters reserved in one transaction
+PER_MAILBOX = 50  # chosen: of one mailbox in a batch; only a pace under a second asks for more
+SETTLE_BATCH = 500
+GATHER = 0.05  # chosen: seconds in which outcomes gather into one transaction
+RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
+WORDING_SECONDS = 30.0  # chosen: how long a changed wording may go unnoticed
+STOP_GRACE = 30.0  # chosen: seconds a letter in hand has to end; after that it is broken off, and ambiguous at worst
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SenderOptions:
+    """What a sender process is started with."""
+
+    conninfo: str
+    journals: Path
+    vault: Vault
+    tunables: Tunables
+    deadlines: Deadlines = Deadlines()
+    max_mailboxes: int = MAX_MAILBOXES
+
+
+class Sender:
+    """One process's sender; `run` ends when `stop` was called and the letters in hand are settled."""
+
+    def __init__(self, options: SenderOptions, journal: Journal) -> None:
+        self._options = options
+        self._journal = journal
+        self._clock = DatabaseClock()
+        self._caps = ConnectionCaps()
+        self._lanes: dict[int, Lane] = {}
+        self._drafts: dict[int, Draft] = {}
+        self._results: dict[int, Result] = {}
+        self._in_hand: dict[int, int] = {}  # attempt → mailbox, from reservation to settlement
+        self._is_full = False
+        self._reconcile_at = 0.0
+        self._wordings: dict[int, Wording] = {}
+        self._wordings_at = 0.0
+        self._wake = asyncio.Event()
+        self._has_results = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._lane_tasks: set[asyncio.Task[None]] = set()
+        self._means = Means(
+            journal=journal,
+            clock=self._clock,
+            deadlines=options.deadlines,
+            retry=options.tunables.retry,
+            helo=socket.getfqdn(),
+            connection_slot=self._caps.slot,
+            report=self._report,
+        )
+
+    def stop(self) -> None:
+        """Finish the letters in hand, settle, release, end."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """1. register. 2. settle what this journal's dead senders left. 3. work until stopped. 4. end in order."""
+        host = socket.gethostname()
+        self._sender_id = await self._until_done(
+            partial(register_sender, self._options.conninfo, host, self._journal.id)
+        )
+        self._work, self._facts = self._outbox(host), self._outbox(host)
+        self._dead_entries = self._journal.entries()
+        await self._until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
+        await self._recover_orphans()
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(self._listen_loop()),
+                tasks.create_task(self._loop(self._renew, self._options.tunables.lease.total_seconds() / 3)),
+                tasks.create_task(self._settle_loop()),
+            ]
+            await self._loop(self._turn, self._options.tunables.reserve_ahead.total_seconds() / 2, wake=self._wake)
+            await self._end_lanes()
+            await self._leave()
+            for task in background:
+                task.cancel()
+        await asyncio.gather(self._work.close(), self._facts.close())
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> bool:
+        """One turn of work; true when there is more at once."""
+        await self._reconcile()
+        await self._release_idle()
+        grants = await self._lease_more()
+        await self._write(await self._peek())
+        reserved = await self._reserve()
+        return not self._is_full and (bool(reserved) or len(grants) == LEASE_BATCH)
+
+    async def _lease_more(self) -> list[LeaseGrant]:
+        room = min(LEASE_BATCH, self._options.max_mailboxes - len(self._lanes))
+        if room <= 0:
+            return []
+        grants = await self._work.lease_mailboxes(room)
+        loaded = await self._work.load_mailboxes([grant.mailbox_id for grant in grants]) if grants else []
+        mailboxes = {row.id: row for row in loaded}
+        unusable: list[tuple[int, int]] = []
+        for grant in grants:
+            if grant.mailbox_id in self._lanes:  # under a lease that ran out: its lane has to end first
+                unusable.append((grant.mailbox_id, grant.fence))
+                continue
+            try:
+                mailbox = mailbox_of(mailboxes[grant.mailbox_id], self._options.vault.keyring)
+            except SetupError as error:
+                get_log().critical("mailbox_unusable", mailbox=mailboxes[grant.mailbox_id].address, error=str(error))
+                unusable.append((grant.mailbox_id, grant.fence))
+                continue
+            self._lanes[grant.mailbox_id] = Lane(mailbox, grant, self._means)
+        if unusable:
+            await self._work.release(unusable)
+        return grants
+
+    async def _peek(self) -> list[Row]:
+        room = min(LETTER_BATCH, MAX_IN_HAND - len(self._in_hand))
+        self._is_full = room < LETTER_BATCH // 2
+        mailboxes = [mailbox for mailbox, lane in self._lanes.items() if lane.lease_left > 0]
+        if self._is_full or not mailboxes:
+            return []
+        return await self._work.peek(mailboxes, per_mailbox=PER_MAILBOX, batch=room)
+
+    async def _write(self, rows: Sequence[Row]) -> None:
+        """Drafts of what is due; a letter that would have a hole ends here, and its contact is listed."""
+        wordings = await self._wordings_of({row.variant_id for row in rows})
+        refusals: dict[int, Refusal] = {}
+        for row in rows:
+            mailbox = self._lanes[row.mailbox_id].mailbox
+            try:
+                self._drafts[row.id] = self._draft(row, mailbox, wordings[row.variant_id])
+            except InputError as error:
+                refusals[row.id] = Refusal("hole", str(error), ends=True)
+        await self._work.hand_back(refusals)
+
+    def _draft(self, row: Row, mailbox: SendingMailbox, wording: Wording | InputError) -> Draft:
+        if isinstance(wording, InputError):
+            raise wording
+        date = row.due_at if row.due_at > (now := datetime.now(UTC)) else now
+        return write_letter(row, mailbox, wording, token_key=self._options.vault.opt_out_key, date=date)
+
+    async def _wordings_of(self, variants: set[int]) -> dict[int, Wording | InputError]:
+        if monotonic() - self._wordings_at > WORDING_SECONDS:
+            self._wordings, self._wordings_at = {}, monotonic()
+        found: dict[int, Wording | InputError] = {v: self._wordings[v] for v in variants if v in self._wordings}
+        missing = variants - set(found)
+        for row in await self._work.load_variants(list(missing)) if missing else ():
+            try:
+                found[row.id] = self._wordings[row.id] = compile_wording(
+                    f"variant {row.id}", row.subject, row.text, row.html
+                )
+            except InputError as error:
+                found[row.id] = error
+        return found
+
+    async def _reserve(self) -> list[Reservation]:
+        """Reserves the drafts; what was refused has gone back with its reason, and is forgotten here."""
+        if not self._drafts:
+            return []
+        drafts, self._drafts = self._drafts, {}
+        fences = {mailbox: lane.fence for mailbox, lane in self._lanes.items() if lane.lease_left > 0}
+        asked_at = monotonic()
+        reservations = await self._work.reserve(list(drafts.values()), fences)
+        for reservation in sorted(reservations, key=lambda r: r.start_at):
+            self._in_hand[reservation.attempt_id] = reservation.mailbox_id
+            self._put(Work(drafts[reservation.message_id], reservation, asked_at))
+        return reservations
+
+    def _put(self, work: Work) -> None:
+        lane = self._lanes[work.reservation.mailbox_id]
+        lane.put(work)
+        if not lane.is_running:
+            lane.is_running = True
+            task = asyncio.create_task(lane.run())
+            self._lane_tasks.add(task)
+            task.add_done_callback(self._lane_ended)
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        self._lane_tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            get_log().critical("lane_failed", error=repr(error), exc_info=error)
+            self.stop()
+
+    async def _release_idle(self) -> None:
+        """Mailboxes that have nothing in hand and nothing unsettled go back; so do those whose lease is lost."""
+        busy = set(self._in_hand.values())
+        idle = [
+            (mailbox, lane.fence)
+            for mailbox, lane in self._lanes.items()
+            if not lane.is_running and (mailbox not in busy or lane.lease_left <= 0)
+        ]
+        if idle:
+            await self._work.release(idle)
+        for mailbox, _ in idle:
+            del self._lanes[mailbox]
+
+    async def _reconcile(self) -> None:
+        """Attempts that the database holds as running and nobody has in hand were never begun: withdraws them.
+
+        Ours, when a commit was not heard of; of this journal's dead, when their last commit came after our recovery.
+        Runs between reservations, never beside one: what is reserved and not yet in hand cannot be met here.
+        """
+        if monotonic() < self._reconcile_at:
+            return
+        hand = set(self._in_hand)
+        mine = [row for row in await self._work.open_attempts() if row.id not in hand]
+        dead = await self._work.attempts_of_journal(self._journal.id)
+        results = [withdrawn(row.id, "commit_unheard", "its reservation was never heard of") for row in mine]
+        await self._work.settle(
+            results + results_of(dead, self._dead_entries, retry=self._means.retry) if dead else results
+        )
+        self._reconcile_at = monotonic() + self._options.tunables.lease.total_seconds() / 3
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    def _report(self, result: Result) -> None:
+        self._results[result.attempt_id] = result
+        self._has_results.set()
+
+    async def _settle_loop(self) -> None:
+        while True:
+            await self._has_results.wait()
+            await asyncio.sleep(GATHER)
+            self._has_results.clear()
+            await self._settle_all()
+
+    async def _settle_all(self) -> None:
+        while batch := list(self._results.values())[:SETTLE_BATCH]:
+            await self._until_done(partial(self._facts.settle, batch))
+            for result in batch:
+                del self._results[result.attempt_id]
+                self._in_hand.pop(result.attempt_id, None)
+            self._journal.forget(result.attempt_id for result in batch)
+            if self._is_full:
+                self._wake.set()
+
+    async def _renew(self) -> bool:
+        grants = {grant.mailbox_id: grant for grant in await self._facts.renew()}
+        for mailbox, lane in self._lanes.items():
+            grant = grants.get(mailbox)
+            if grant is not None and grant.fence == lane.fence:
+                lane.extend(grant)
+        self._caps.senders = await self._facts.seen()
+        await self._facts.sweep_expired()
+        return False
+
+    async def _recover_orphans(self) -> None:
+        """Journals that dead senders of this host left, and nobody holds."""
+        for orphan in Journal.open_orphans(self._options.journals, mine=self._journal.path):
+            try:
+                await self._until_done(partial(recover, self._facts, orphan, retry=self._means.retry))
+            finally:
+                orphan.close()
+
+    async def _leave(self) -> None:
+        """Settles and releases; when the database stays away, the journal keeps what is not settled."""
+        try:
+            async with asyncio.timeout(STOP_GRACE):
+                await self._settle_all()
+                await self._facts.release((mailbox, lane.fence) for mailbox, lane in self._lanes.items())
+                await self._facts.stopped()
+        except (TimeoutError, psycopg.Error):
+            get_log().critical("stopped_unsettled", letters=len(self._results), kept_in=str(self._journal.path))
+
+    # -- the edge --------------------------------------------------------------------------------------------------
+
+    async def _listen_loop(self) -> None:
+        while True:
+            try:
+                async with listen(self._options.conninfo) as channels:
+                    async for channel in channels:
+                        if channel == STOP_CHANNEL:
+                            await self._recall()
+                        self._wake.set()
+            except psycopg.Error:
+                await asyncio.sleep(RECONNECT)
+
+    async def _recall(self) -> None:
+        waiting = [message for lane in self._lanes.values() for message in lane.waiting()]
+        refusals = await self._facts.recall(waiting)
+        for lane in self._lanes.values():
+            lane.recall(refusals)
+
+    async def _end_lanes(self) -> None:
+        for lane in self._lanes.values():
+            lane.stop()
+        if self._lane_tasks:
+            await asyncio.wait(self._lane_tasks, timeout=STOP_GRACE)
+        for task in self._lane_tasks:
+            task.cancel()
+        if self._lane_tasks:
+            await asyncio.wait(self._lane_tasks)
+
+    async def _loop(
+        self, errand: Callable[[], Awaitable[bool]], seconds: float, *, wake: asyncio.Event | None = None
+    ) -> None:
+        """Does an errand again and again until stopped; at once while it says there is more, or when woken."""
+        while not self._stopping.is_set():
+            if wake is not None:
+                wake.clear()
+            pause = seconds
+            try:
+                if await errand():
+                    continue
+            except psycopg.Error as error:
+                get_log().warning("database_away", error=str(error))
+                self._reconcile_at, pause = 0.0, RECONNECT
+            await wait(wake or self._stopping, pause)
+
+    async def _until_done(self, errand: Callable[[], Awaitable[T]]) -> T:
+        """The same errand until the database took it: each may be repeated."""
+        while True:
+            try:
+                return await errand()
+            except psycopg.Error as error:
+                get_log().warning("database_away", error=str(error))
+                await asyncio.sleep(RECONNECT)
+
+    def _outbox(self, host: str) -> Outbox:
+        tunables = self._options.tunables
+        return Outbox(
+            self._options.conninfo,
+            sender_id=self._sender_id,
+            host=host,
+            lease=tunables.lease,
+            reserve_ahead=tunables.reserve_ahead,
+            late_after=tunables.late_after,
+            digester=self._options.vault.digester,
+            clock=self._clock,
+        )
