@@ -380,7 +380,7 @@ def test_every_speaker_is_heard() -> None:
         ({"id": "greylist", "class": "greylisted", "scope": "recipient"}, "there twice"),
     ],
 )
-def test_broken_rule_stops_the_start(change: dict[str, Any], complaint: str) -> None:
+def test_broken_rule_is_refused(change: dict[str, Any], complaint: str) -> None:
     """A rule that breaks a law is refused when the book is made, not when a reply arrives."""
     with pytest.raises(InvariantError, match=complaint):
         make_book(RULES | {"rule": [*RULES["rule"], {"id": "new", "text": ["hello"], **change}]})
@@ -393,7 +393,7 @@ def test_broken_rule_stops_the_start(change: dict[str, Any], complaint: str) -> 
         ({"class": "message_too_big", "action": "suppress", "permanent": True, "wait_minutes": 1}, "dead address"),
     ],
 )
-def test_broken_effect_stops_the_start(effect: dict[str, Any], complaint: str) -> None:
+def test_broken_effect_is_refused(effect: dict[str, Any], complaint: str) -> None:
     """An effect that makes a passing thing final, or suppresses for a letter's fault, is refused."""
     with pytest.raises(InvariantError, match=complaint):
         make_book(RULES | {"effect": [effect, *RULES["effect"]]})

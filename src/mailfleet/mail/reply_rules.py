@@ -179,7 +179,7 @@ def _place(candidate: Candidate) -> int:
 
 
 def load_book() -> Book:
-    """Read `replies.toml` and hold it to the laws; a broken rule is our own fault and stops the start."""
+    """Read `replies.toml` (about 0.1 s) and hold it to the laws; a broken rule is our own fault: InvariantError."""
     data = tomllib.loads(files("mailfleet.mail").joinpath("replies.toml").read_text(encoding="utf-8"))
     return make_book(data)
 
