@@ -14,7 +14,7 @@ from mailfleet.outbox.vault import Vault, open_vault
 from mailfleet.providers.sandbox.fleet import SandboxContact, SandboxFleet, make_contacts
 from mailfleet.providers.sandbox.server import Ports
 
-TEXT = "Hello {{ contact.first_name }},\n\na word on {{ contact.topic }}.\n\n{{ mailbox.signature }}\n\n{{ opt_out_url }}\n"
+TEXT = "Hello {{ contact.first_name }},\n\non {{ contact.topic }}.\n\n{{ mailbox.signature }}\n\n{{ opt_out_url }}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,37 @@ def lay(
     return Laid(conninfo, settings, vault)
 
 
-def _lay_fleet(
-    connection: Connection, keyring: Keyring, fleet: SandboxFleet, ports: Ports, pace_seconds: int
-) -> None:
-    identities = {name: _one(connection, "INSERT INTO identity (name, legal_name, postal_address, contact_email,"
-                             " opt_out_base_url) VALUES (%s, %s, '1 Road, Town', 'hello@example.com',"
-                             " 'https://stop.example.com/o') RETURNING id", [name, name]) for name in fleet.identities}
-    providers = {name: _one(connection, "INSERT INTO provider (name, dialect) VALUES (%s, %s) RETURNING id", [name, dialect])
-                 for name, dialect in fleet.providers.items()}
-    accounts = {name: _one(connection, "INSERT INTO account (provider_id, name) VALUES (%s, %s) RETURNING id",
-                           [providers[provider], name]) for name, provider in fleet.accounts.items()}
+def _lay_fleet(connection: Connection, keyring: Keyring, fleet: SandboxFleet, ports: Ports, pace_seconds: int) -> None:
+    identities = {
+        name: _one(
+            connection,
+            "INSERT INTO identity (name, legal_name, postal_address, contact_email,"
+            " opt_out_base_url) VALUES (%s, %s, '1 Road, Town', 'hello@example.com',"
+            " 'https://stop.example.com/o') RETURNING id",
+            [name, name],
+        )
+        for name in fleet.identities
+    }
+    providers = {
+        name: _one(connection, "INSERT INTO provider (name, dialect) VALUES (%s, %s) RETURNING id", [name, dialect])
+        for name, dialect in fleet.providers.items()
+    }
+    accounts = {
+        name: _one(
+            connection,
+            "INSERT INTO account (provider_id, name) VALUES (%s, %s) RETURNING id",
+            [providers[provider], name],
+        )
+        for name, provider in fleet.accounts.items()
+    }
     domains: dict[str, int] = {}
     for box in fleet.mailboxes:
         if box.domain not in domains:
-            domains[box.domain] = _one(connection, "INSERT INTO domain (name, identity_id) VALUES (%s, %s) RETURNING id",
-                                       [box.domain, identities[box.identity]])
+            domains[box.domain] = _one(
+                connection,
+                "INSERT INTO domain (name, identity_id) VALUES (%s, %s) RETURNING id",
+                [box.domain, identities[box.identity]],
+            )
         offered = ports[box.provider]["smtp"]
         security = next(kind for kind in ("tls", "starttls", "none") if kind in offered)
         mailbox = _one(
@@ -87,16 +103,32 @@ def _lay_fleet(
             "INSERT INTO mailbox (address, display_name, signature, domain_id, account_id, smtp_host, smtp_port,"
             " smtp_security, login, secret, pace_seconds, daily_limit)"
             " VALUES (%s, %s, %s, %s, %s, '127.0.0.1', %s, %s, %s, %s, %s, 1000) RETURNING id",
-            [box.address, box.display_name, box.signature, domains[box.domain], accounts[box.account],
-             offered[security], security, box.login, keyring.seal(box.password), pace_seconds],
+            [
+                box.address,
+                box.display_name,
+                box.signature,
+                domains[box.domain],
+                accounts[box.account],
+                offered[security],
+                security,
+                box.login,
+                keyring.seal(box.password),
+                pace_seconds,
+            ],
         )
         connection.execute("INSERT INTO lease (mailbox_id) VALUES (%s)", [mailbox])
-        connection.execute("INSERT INTO ramp (mailbox_id, sending_days, last_on) VALUES (%s, 200, current_date - 1)",
-                           [mailbox])
+        connection.execute(
+            "INSERT INTO ramp (mailbox_id, sending_days, last_on) VALUES (%s, 200, current_date - 1)", [mailbox]
+        )
 
 
 def _lay_campaigns(
-    connection: Connection, vault: Vault, fleet: SandboxFleet, contacts: list[SandboxContact], steps: int, wait: timedelta
+    connection: Connection,
+    vault: Vault,
+    fleet: SandboxFleet,
+    contacts: list[SandboxContact],
+    steps: int,
+    wait: timedelta,
 ) -> None:
     """One campaign for each identity; contacts in turn."""
     for number, identity in enumerate(fleet.identities):
@@ -107,11 +139,16 @@ def _lay_campaigns(
             [f"campaign-{number}", json.dumps({"weekdays": list(range(1, 8)), "hours": ["00:00-24:00"]}), identity],
         )
         for step in range(1, steps + 1):
-            step_id = _one(connection, "INSERT INTO step (campaign_id, number, wait) VALUES (%s, %s, %s) RETURNING id",
-                           [campaign, step, wait if step > 1 else timedelta()])
+            step_id = _one(
+                connection,
+                "INSERT INTO step (campaign_id, number, wait) VALUES (%s, %s, %s) RETURNING id",
+                [campaign, step, wait if step > 1 else timedelta()],
+            )
             for name in ("a", "b"):
-                connection.execute("INSERT INTO variant (step_id, name, subject, text) VALUES (%s, %s, %s, %s)",
-                                   [step_id, name, f"Hello {name}" if step == 1 else "", TEXT])
+                connection.execute(
+                    "INSERT INTO variant (step_id, name, subject, text) VALUES (%s, %s, %s, %s)",
+                    [step_id, name, f"Hello {name}" if step == 1 else "", TEXT],
+                )
         for contact in contacts[number :: len(fleet.identities)]:
             enroll(connection, vault, campaign, contact)
 
@@ -124,17 +161,25 @@ def enroll(connection: Connection, vault: Vault, campaign: int, contact: Sandbox
         connection,
         "INSERT INTO contact (address, address_key, domain, digests, first_name, last_name, company, attributes,"
         " lawful_basis) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'consent') RETURNING id",
-        [address.original, address.normalised, address.domain_ascii,
-         vault.digester.all_of(address.normalised, address.domain_ascii), contact.first_name, contact.last_name,
-         contact.company, json.dumps({"topic": contact.topic})],
+        [
+            address.original,
+            address.normalised,
+            address.domain_ascii,
+            vault.digester.all_of(address.normalised, address.domain_ascii),
+            contact.first_name,
+            contact.last_name,
+            contact.company,
+            json.dumps({"topic": contact.topic}),
+        ],
     )
-    return _one(connection, "INSERT INTO enrollment (campaign_id, contact_id, next_at)"
-                " VALUES (%s, %s, clock_timestamp()) RETURNING id", [campaign, row])
+    return _one(
+        connection,
+        "INSERT INTO enrollment (campaign_id, contact_id, next_at) VALUES (%s, %s, clock_timestamp()) RETURNING id",
+        [campaign, row],
+    )
 
 
 def _one(connection: Connection, query: str, values: Sequence[object] | Mapping[str, object]) -> int:
     row = connection.execute(query, values).fetchone()
     assert row is not None
     return int(row[0])
-
-

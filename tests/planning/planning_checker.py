@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from mailfleet.planning.snapshot import Campaign, Enrollment, Hold, Limit, Mailbox, Plan, Snapshot
@@ -26,8 +26,9 @@ class Checker:
         self.enrollments = {enrollment.id: enrollment for enrollment in self.snapshot.enrollments}
         for limit in self.snapshot.limits:
             for key, usage in limit.usage.items():
-                for age, count in enumerate(usage.counts):
-                    self.counts[limit.id, key][usage.head - age] += count
+                self.counts[limit.id, key].update(
+                    {usage.head - age: count for age, count in enumerate(usage.counts) if count}
+                )
         for mailbox in self.snapshot.mailboxes:
             self._count_queued(mailbox)
         self.queued_turns = {mailbox_id: list(turns) for mailbox_id, turns in self.turns.items()}
@@ -61,10 +62,10 @@ class Checker:
         return max(limit.window.bucket(at), newest)
 
     def most_in_a_window_with(self, limit: Limit, key: str, bucket: int) -> int:
+        """The greatest total of the windows that hold the bucket; totals grow only where something is counted."""
         counts, span = self.counts[limit.id, key], limit.window.span
-        return max(
-            sum(count for b, count in counts.items() if last - span < b <= last) for last in range(bucket, bucket + span)
-        )
+        lasts = [bucket, *(b for b, count in counts.items() if count and bucket < b < bucket + span)]
+        return max(sum(count for b, count in counts.items() if last - span < b <= last) for last in lasts)
 
     def is_open(self, enrollment: Enrollment, at: datetime) -> bool:
         """By the wall clock of the zone."""
@@ -116,14 +117,20 @@ class Checker:
             )
         )
 
-    def moments(self, mailbox: Mailbox) -> Iterator[datetime]:
-        """Every moment at which something may begin to be allowed, so that no allowed moment is missed."""
-        yield max(self.now, mailbox.next_at or self.now)
-        yield from (turn + mailbox.pace for turn in self.turns[mailbox.id])
-        start = self.now.astimezone(UTC).replace(second=0, microsecond=0)
-        minutes = int((self.until - start) / timedelta(minutes=1)) + 1
-        yield from (start + timedelta(minutes=minute) for minute in range(minutes))
+    def moments(self, mailbox: Mailbox) -> list[datetime]:
+        """Every moment of the horizon at which something may begin to be allowed, so that no allowed moment is missed."""
+        found = {max(self.now, mailbox.next_at or self.now)}
+        found |= {turn + mailbox.pace for turn in self.turns[mailbox.id]}
+        found |= set(self._quarter_hours())
         for limit in self.snapshot.limits:
             first, last = limit.window.bucket(self.now), limit.window.bucket(self.until)
-            for at in map(limit.window.bucket_start, range(first, last + 1)):
-                yield from (at, at + timedelta(microseconds=1))
+            starts = {limit.window.bucket_start(bucket) for bucket in range(first, last + 1)}
+            found |= starts | {at + timedelta(microseconds=1) for at in starts}
+        return sorted(at for at in found if self.now <= at < self.until)
+
+    def _quarter_hours(self) -> Iterator[datetime]:
+        """When windows open: their hours and every change of a clock lie on quarters."""
+        at = self.now.replace(minute=0, second=0, microsecond=0)
+        while at < self.until:
+            yield at
+            at += timedelta(minutes=15)

@@ -15,7 +15,7 @@ from mailfleet.planning.rules import plan
 from mailfleet.planning.snapshot import Reason, Snapshot
 
 HORIZON = timedelta(hours=2)
-EXAMPLES = settings(max_examples=250, deadline=None)
+EXAMPLES = settings(max_examples=150, deadline=None)
 
 
 @st.composite

@@ -72,11 +72,11 @@ def stop_all(children: Sequence[Child]) -> None:
         child.wait()
 
 
-def on_stop(stop: Callable[[], object]) -> None:
-    """Calls `stop` on SIGTERM and SIGINT, and when our parent is gone (our stdin, a pipe from it, ends)."""
+def on_stop(stop: Callable[[], object], *, with_parent: bool) -> None:
+    """Calls `stop` on SIGTERM and SIGINT; `with_parent`: and when our stdin, a pipe from our parent, ends."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop())
-    if not sys.stdin.isatty():
+    if with_parent:
         threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
 
 

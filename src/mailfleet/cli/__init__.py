@@ -7,7 +7,7 @@ import click
 
 from mailfleet.base.errors import InvariantError, MailfleetError
 
-# command → (module of this package, function); loaded when called, so that `--help` and the shell's completion are quick
+# Command → module of this package, loaded when the command is called, so that every start is quick.
 COMMANDS = {
     "up": "running",
     "senders": "running",

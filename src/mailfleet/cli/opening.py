@@ -26,8 +26,8 @@ class Opened:
 def database(settings: Settings, *, bring_up: bool = False) -> Iterator[str]:
     """The conninfo of the installation's database, its schema checked.
 
-    One's own server if MAILFLEET_DATABASE_URL names it, else the embedded one: that which `mailfleet up` runs, or, while
-    nothing runs, one of this command's own for as long as it lasts. An embedded one is brought to this version's
+    One's own server if MAILFLEET_DATABASE_URL names it, else the embedded one: that which `mailfleet up` runs, or,
+    while nothing runs, one of this command's own for as long as it lasts. An embedded one is brought to this version's
     schema; one's own only when `bring_up` asks for it.
     """
     if settings.database_url:

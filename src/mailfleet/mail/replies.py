@@ -53,10 +53,10 @@ class Reply:
     def parse(cls, text: str | Sequence[str]) -> Reply:
         """Read a reply as the wire gives it or as a DSN's Diagnostic-Code quotes it, in one string or in lines.
 
-        Never raises. What stands beyond `MAX_TEXT` characters is not read.
+        Never raises.
         """
         whole = text if isinstance(text, str) else "\n".join(text)
-        lines = whole[:MAX_TEXT].splitlines()
+        lines = whole.splitlines()
         joined = " ".join(lines)
         code = _find_code(joined)
         enhanced = _ENHANCED.search(joined)
@@ -106,7 +106,8 @@ def classify(reply: Reply, *, provider: str = "", side: Side) -> Verdict:
 
     `provider` is the speaker as far as it is known: a preset's slug, a product name or a host name.
     Order: rules of a provider, then text, then enhanced code, then basic code; inside each the order of the file.
-    Of the text, what stands before "For more information …" is held against the rules first.
+    Of the text, what stands before "For more information …" is held against the rules first, and what stands beyond
+    `MAX_TEXT` characters not at all.
     """
     if reply.code is not None and 200 <= reply.code < 400:
         return _ACCEPTED

@@ -11,7 +11,7 @@ from mailfleet.planning.service import Planner
 def main() -> None:
     configure_log(read_settings().log_level, process="planner")
     planner = Planner(sys.argv[1])
-    on_stop(planner.stop)
+    on_stop(planner.stop, with_parent=True)
     planner.run()
 
 

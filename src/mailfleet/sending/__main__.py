@@ -42,7 +42,7 @@ def run(options: SenderOptions, journal: Journal) -> None:
 async def _run(options: SenderOptions, journal: Journal) -> None:
     sender = Sender(options, journal)
     loop = asyncio.get_running_loop()
-    on_stop(lambda: loop.call_soon_threadsafe(sender.stop))
+    on_stop(lambda: loop.call_soon_threadsafe(sender.stop), with_parent=True)
     await sender.run()
 
 

@@ -1,7 +1,9 @@
 """The words in which providers refuse, so that what reads replies meets the real ones.
 
-Texts of google: support.google.com/a/answer/3726730 and 6140680. Of microsoft: learn.microsoft.com, Exchange Online
-limits and NDR pages. Of ionos: ionos.co.uk/help, id 17026. Of postfix: its own reject texts, and postgrey's.
+Message limits of a mailbox speak as published: google at support.google.com/a/answer/3726730 (its account: 6140680),
+microsoft in its Exchange Online limits, ionos at ionos.co.uk/help, id 17026, postfix as on hosts that run it. Not
+every reply has a source: provider limits, most connection caps, some refusals and most of ionos are only in their
+manner. Microsoft's real tenant limit comes later, as an NDR.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,107 @@
+"""up, senders, migrate: what keeps running."""
+
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import click
+
+from mailfleet.base.children import on_stop
+from mailfleet.base.db import Connection, connect
+from mailfleet.base.home import lock_home
+from mailfleet.base.log import configure_log
+from mailfleet.base.postgres import DATABASE, EmbeddedPostgres
+from mailfleet.base.settings import Settings, read_settings
+from mailfleet.cli.looking import read_counts
+from mailfleet.cli.opening import database
+from mailfleet.model.schema import check_schema, migrate
+from mailfleet.outbox.vault import open_vault
+from mailfleet.sending.supervisor import Supervisor
+
+CHECK_TURNS = 30  # chosen: turns between two looks at the embedded server's health; about a minute
+least_option = click.option("--least", default=1, show_default=True, type=click.IntRange(1), help="Senders at least.")
+most_option = click.option("--most", default=4, show_default=True, type=click.IntRange(1), help="Senders at most.")
+
+
+@click.command("up")
+@least_option
+@most_option
+def up_command(least: int, most: int) -> None:
+    """Run everything on this machine, until Ctrl-C."""
+    settings = read_settings()
+    configure_log(settings.log_level, process="up")
+    with ExitStack() as stack:
+        stack.enter_context(lock_home(settings.home))
+        server = None if settings.database_url else stack.enter_context(EmbeddedPostgres(settings.home / "postgres"))
+        if server is None:
+            conninfo = settings.database_url or ""
+            check_schema(conninfo)
+        else:
+            server.create_database(DATABASE)
+            conninfo = server.conninfo(DATABASE)
+            migrate(conninfo)
+        click.echo(f"Mailfleet is up. Home: {settings.home}. Stop with Ctrl-C.")
+        _supervise(settings, conninfo, least, most, server)
+    click.echo("Stopped; nothing is left running.")
+
+
+@click.command("senders")
+@least_option
+@most_option
+def senders_command(least: int, most: int) -> None:
+    """Run senders on one more host, against the database that MAILFLEET_DATABASE_URL names."""
+    settings = read_settings()
+    configure_log(settings.log_level, process="senders")
+    if not settings.database_url:
+        raise click.UsageError(
+            "Name the common database by MAILFLEET_DATABASE_URL; on one machine `mailfleet up` does."
+        )
+    with lock_home(settings.home), database(settings) as conninfo:
+        click.echo(f"Senders run. Home: {settings.home}. Stop with Ctrl-C.")
+        _supervise(settings, conninfo, least, most, None)
+
+
+@click.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to this version's schema."""
+    settings = read_settings()
+    with database(settings, bring_up=True):
+        click.echo("The schema is up to date.")
+
+
+def _supervise(settings: Settings, conninfo: str, least: int, most: int, server: EmbeddedPostgres | None) -> None:
+    with connect(conninfo, name="mailfleet starts") as connection:
+        open_vault(connection, settings)  # a wrong key is said here, once, and not by every sender
+    reporter = _Reporter(server)
+    supervisor = Supervisor(
+        conninfo,
+        least=least,
+        most=max(least, most),
+        environment={"MAILFLEET_HOME": str(settings.home)},
+        each_turn=reporter.tell,
+    )
+    on_stop(supervisor.stop, with_parent=False)
+    supervisor.run()
+
+
+class _Reporter:
+    """A line whenever the numbers changed."""
+
+    def __init__(self, server: EmbeddedPostgres | None) -> None:
+        self._server = server
+        self._turn = 0
+        self._last = ""
+
+    def tell(self, connection: Connection, senders: int) -> None:
+        self._turn += 1
+        if self._server is not None and self._turn % CHECK_TURNS == 0:
+            self._server.check()
+        counts = read_counts(connection)
+        line = (
+            f"sent today {counts.sent_today} · due in the next hour {counts.queued} · late {counts.late}"
+            f" · ambiguous {counts.ambiguous} · holds {counts.holds} · senders {senders}"
+        )
+        if line != self._last:
+            click.echo(f"{datetime.now(UTC).astimezone():%H:%M:%S}  {line}")
+            sys.stdout.flush()
+            self._last = line

@@ -1,0 +1,129 @@
+"""limits, hold, lift, suppress, ambiguous, resolve: what a person decides."""
+
+import getpass
+from datetime import UTC, datetime
+
+import click
+from rich.table import Table
+
+from mailfleet.base.errors import InputError
+from mailfleet.cli.opening import opened
+from mailfleet.cli.printing import console, moment
+from mailfleet.intake.values import parse_duration, parse_window
+from mailfleet.model.words import ScopeKind
+from mailfleet.outbox.ambiguous import list_ambiguous, resolve
+from mailfleet.outbox.limit_rows import OPERATOR, read_limits, set_limit
+from mailfleet.outbox.stops import hold, lift, scope_key, suppress
+
+kind_argument = click.argument("kind", type=click.Choice([kind.value for kind in ScopeKind]))
+name_argument = click.argument("name", required=False, default="")
+
+
+@click.group("limits", invoke_without_command=True)
+@click.option("--ramps", is_flag=True, help="The mailboxes' ramps too.")
+@click.pass_context
+def limits_command(ctx: click.Context, ramps: bool) -> None:
+    """Every limit, and how much of it is used; `limits set` changes one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    with opened() as it:
+        rows = read_limits(it.connection, now=datetime.now(UTC), with_ramps=ramps)
+    table = Table(box=None, pad_edge=False)
+    for column in ("scope", "of", "window", "used", "maximum", "fullest", "source"):
+        table.add_column(column, justify="right" if column in ("used", "maximum") else "left")
+    for row in rows:
+        each = row.scope or f"each {row.scope_kind}"
+        table.add_row(row.scope_kind, each, str(row.window), str(row.used), str(row.maximum), row.fullest, row.source)
+    console.print(table if rows else "There are no limits yet; `mailfleet apply fleet.toml` sets them.")
+
+
+@limits_command.command("set")
+@kind_argument
+@click.argument("name")
+@click.argument("window")
+@click.argument("maximum", type=int)
+@click.option("--source", default=OPERATOR, show_default=True, help="Where the number comes from.")
+def limits_set(kind: str, name: str, window: str, maximum: int, source: str) -> None:
+    """At most MAXIMUM letters in WINDOW ("rolling 24h", "day Europe/Berlin") for NAME, or "*" for each of the kind.
+
+    A MAXIMUM of -1 removes the limit.
+    """
+    with opened() as it:
+        scope = ScopeKind(kind)
+        key = None if name == "*" else scope_key(it.connection, scope, name)
+        try:
+            parsed = parse_window(window)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        set_limit(it.connection, scope, key, parsed, None if maximum < 0 else maximum, source=source)
+    click.echo(
+        "Removed." if maximum < 0 else f"Set: {kind} {name}, {maximum} in {parsed}. The smallest limit always wins."
+    )
+
+
+@click.command("hold")
+@kind_argument
+@name_argument
+@click.option("--reason", required=True, help="Why; shown wherever the hold is.")
+@click.option("--for", "length", help='How long, such as "2 hours"; without it until lifted.')
+def hold_command(kind: str, name: str, reason: str, length: str | None) -> None:
+    """Stop a mailbox, domain, account, provider, identity, campaign, recipient_domain, or the fleet."""
+    try:
+        duration = parse_duration(length) if length else None
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    with opened() as it:
+        placed = hold(it.connection, ScopeKind(kind), name, reason=reason, set_by=getpass.getuser(), length=duration)
+    click.echo(f"Held: {kind} {name}".rstrip() + "." if placed else "It is held for as long already.")
+
+
+@click.command("lift")
+@kind_argument
+@name_argument
+def lift_command(kind: str, name: str) -> None:
+    """Lift the holds of a scope. What waited is planned again, within pace, ramp and limits."""
+    with opened() as it:
+        lifted = lift(it.connection, ScopeKind(kind), name, lifted_by=getpass.getuser())
+    click.echo(f"Lifted {lifted} hold{'s' if lifted != 1 else ''}." if lifted else "Nothing was held there.")
+
+
+@click.command("suppress")
+@click.argument("target")
+@click.option("--reason", default="asked not to be written to", show_default=True)
+def suppress_command(target: str, reason: str) -> None:
+    """Never write to TARGET again: an address, or a domain with all below it. There is no way back by import."""
+    with opened() as it:
+        stopped = suppress(
+            it.connection, it.vault.digester, target, reason=reason, source=f"operator {getpass.getuser()}"
+        )
+    click.echo(
+        f"Suppressed {target}: {stopped.enrollments} campaigns of contacts ended, {stopped.messages} letters cancelled."
+    )
+
+
+@click.command("ambiguous")
+def ambiguous_command() -> None:
+    """Letters whose fate is not known; `resolve` settles one."""
+    with opened() as it:
+        rows = list_ambiguous(it.connection)
+    if not rows:
+        console.print("No letter is ambiguous.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("letter", "recipient", "mailbox", "campaign", "step", "at", "subject", "why"):
+        table.add_column(column)
+    for row in rows:
+        at = moment(row.reserved_at)
+        table.add_row(str(row.id), row.recipient, row.mailbox, row.campaign, str(row.step), at, row.subject, row.reason)
+    console.print(table)
+    console.print("Look into the mailbox's Sent folder, then: mailfleet resolve LETTER --sent, or --not-sent.")
+
+
+@click.command("resolve")
+@click.argument("letter", type=int)
+@click.option("--sent/--not-sent", "was_sent", required=True, default=None, help="What you found.")
+def resolve_command(letter: int, was_sent: bool) -> None:
+    """Settle an ambiguous letter by what you found: it was sent, or it was not and is planned again."""
+    with opened() as it:
+        resolve(it.connection, letter, was_sent=was_sent, by=getpass.getuser())
+    click.echo("Counted as accepted." if was_sent else "Planned again, in the same mailbox.")

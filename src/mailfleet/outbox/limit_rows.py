@@ -1,0 +1,81 @@
+"""The table of limits as a person reads and sets it, with what is used of each."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailfleet.base.db import Connection, load_queries
+from mailfleet.base.errors import InputError
+from mailfleet.model.words import ScopeKind
+from mailfleet.outbox.limits import Usage, Window
+
+QUERIES = load_queries("mailfleet.outbox", "limit_rows.sql")
+OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """One limit. `scope` names what it covers, or is empty for each of the kind; `used` is that of the fullest scope,
+    which `fullest` names."""
+
+    id: int
+    scope_kind: str
+    scope: str
+    window: Window
+    maximum: int
+    source: str
+    used: int
+    fullest: str
+
+
+def read_limits(connection: Connection, *, now: datetime, with_ramps: bool) -> list[LimitRow]:
+    """Every limit with its usage now; the mailboxes' ramps only when asked for."""
+    names = {(row.kind, row.key): row.name for row in connection.execute(QUERIES["names"]).fetchall()}
+    usages: dict[int, dict[str, Usage]] = defaultdict(dict)
+    for row in connection.execute(QUERIES["usages"]).fetchall():
+        usages[row.limit_id][row.scope_key] = Usage.stored(row.head, row.counts)
+    found = []
+    for row in connection.execute(QUERIES["limits"], {"with_ramps": with_ramps}).fetchall():
+        window = Window(row.window_kind, timedelta(seconds=row.window_seconds), row.window_zone)
+        now_used = {key: usage.at(window.bucket(now), window.span).used for key, usage in usages[row.id].items()}
+        fullest = max(now_used, key=lambda key: now_used[key], default="")
+        found.append(
+            LimitRow(
+                id=row.id,
+                scope_kind=row.scope_kind,
+                scope=names.get((row.scope_kind, row.scope_key), row.scope_key or ""),
+                window=window,
+                maximum=row.maximum,
+                source=row.source,
+                used=now_used.get(fullest, 0),
+                fullest=names.get((row.scope_kind, fullest), fullest),
+            )
+        )
+    return found
+
+
+def set_limit(
+    connection: Connection,
+    kind: ScopeKind,
+    key: str | None,
+    window: Window,
+    maximum: int | None,
+    *,
+    source: str = OPERATOR,
+) -> None:
+    """Sets the operator's limit of that scope and window, or removes it (maximum None). The smallest always wins."""
+    values = {
+        "scope_kind": kind,
+        "scope_key": key,
+        "window_kind": window.kind,
+        "window_seconds": int(window.length.total_seconds()),
+        "window_zone": window.zone,
+        "maximum": maximum,
+        "source": source,
+    }
+    if maximum is not None:
+        connection.execute(QUERIES["set_limit"], values)
+    elif not connection.execute(QUERIES["remove_limit"], values).rowcount:
+        raise InputError(
+            "There is no such limit.", hint="`mailfleet limits` lists them; source and window must be the same."
+        )

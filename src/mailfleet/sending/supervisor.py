@@ -1,0 +1,69 @@
+"""One host's processes: senders by number, and a planner. Of several hosts' planners one plans, the others wait."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import psycopg
+
+from mailfleet.base.children import Child
+from mailfleet.base.db import Connection, connect
+from mailfleet.base.errors import SetupError
+from mailfleet.base.log import get_log
+from mailfleet.sending.pool import SenderPool
+
+TEND_SECONDS = 2.0  # chosen: how soon a process that fell is noticed
+
+
+class Supervisor:
+    """Keeps the processes running until `stop`; then ends each in order."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        least: int,
+        most: int,
+        environment: Mapping[str, str],
+        each_turn: Callable[[Connection, int], None],
+    ) -> None:
+        """`each_turn` gets a connection and the number of senders, every few seconds."""
+        self._conninfo = conninfo
+        self._environment = environment
+        self._each_turn = each_turn
+        self._stopping = threading.Event()
+        self._planner: Child | None = None
+        self.pool = SenderPool(conninfo, least=least, most=most, environment=environment)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        try:
+            self.pool.start()
+            while not self._stopping.is_set():
+                self._tend_planner()
+                try:
+                    self._tend()
+                except (psycopg.Error, SetupError) as error:
+                    get_log().warning("database_away", error=str(error))
+                self._stopping.wait(TEND_SECONDS)
+        finally:
+            self.pool.stop()
+            if self._planner is not None:
+                self._planner.ask_to_stop()
+                self._planner.wait()
+
+    def _tend(self) -> None:
+        with connect(self._conninfo, name="mailfleet supervisor") as connection:
+            while not self._stopping.is_set():
+                self._tend_planner()
+                self.pool.tend(connection)
+                self._each_turn(connection, len(self.pool.senders))
+                self._stopping.wait(TEND_SECONDS)
+
+    def _tend_planner(self) -> None:
+        if self._planner is not None and self._planner.exit_code is not None:
+            get_log().critical("planner_fell", exit_code=self._planner.wait())
+            self._planner = None
+        if self._planner is None:
+            self._planner = Child("mailfleet.planning", [self._conninfo], environment=self._environment)
