@@ -39,6 +39,8 @@ key = 1
 name = "c"
 [table.sub]
 k = 2
+[table]
+own = 3
 '''
 
 PLACES: list[tuple[KeyPath, int]] = [
@@ -62,7 +64,7 @@ PLACES: list[tuple[KeyPath, int]] = [
     (("steps", 0, "extra", "key"), 26),
     (("steps", 1), 28),
     (("steps", 1, "variants", 0, "name"), 30),
-    (("table",), 31),
+    (("table",), 33),
     (("table", "sub", "k"), 32),
 ]
 
@@ -90,6 +92,7 @@ def test_a_missing_key_is_placed_at_its_table() -> None:
         ("k = '''\none\ntwo\n'''", 2, 3),
         ("k = '''one\ntwo\n'''", 2, 2),
         ('k = """\none \\\n   more\ntwo"""', 2, 4),
+        ('k = """\none\\ntwo\nthree"""', 2, 2),
         ('k = """\none\\ntwo\nthree"""', 3, 3),
         ('k = """\none\\u000Atwo\nthree"""', 3, 3),
         ('k = """\none\\\\ntwo\nthree"""', 2, 3),

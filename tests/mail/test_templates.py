@@ -167,6 +167,7 @@ def test_a_subject_is_one_line() -> None:
     ("source", "line", "reason"),
     [
         ("a\n{{ contact.first_name", 2, "is not closed"),
+        ("\n{{ " + "a" * 500 + " }}", 2, "is not closed by }} within 500 characters"),
         ("a\n\n{% if contact.vip %}", 3, "endif"),
         ("\n{% endif %}", 2, "unexpected tag 'endif'"),
         ("\n{{ a b }}", 2, "expected end of expression"),

@@ -72,7 +72,9 @@ class Checker:
         campaign = self.campaigns[enrollment.campaign_id]
         zone = ZoneInfo(enrollment.zone if campaign.in_contact_zone else campaign.window.zone)
         wall = at.astimezone(zone)
-        since_midnight = timedelta(hours=wall.hour, minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond)
+        since_midnight = timedelta(
+            hours=wall.hour, minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond
+        )
         return wall.isoweekday() in campaign.window.weekdays and any(
             timedelta(minutes=i.start) <= since_midnight < timedelta(minutes=i.end) for i in campaign.window.intervals
         )
@@ -118,7 +120,7 @@ class Checker:
         )
 
     def moments(self, mailbox: Mailbox) -> list[datetime]:
-        """Every moment of the horizon at which something may begin to be allowed, so that no allowed moment is missed."""
+        """Every moment of the horizon at which something may begin to be allowed: no allowed moment is missed."""
         found = {max(self.now, mailbox.next_at or self.now)}
         found |= {turn + mailbox.pace for turn in self.turns[mailbox.id]}
         found |= set(self._quarter_hours())

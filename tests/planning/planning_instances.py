@@ -1,6 +1,7 @@
 """Small instances of planning, full of conflicts: few mailboxes, tight limits, nights when the clock changes."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
@@ -10,6 +11,9 @@ from mailfleet.planning.snapshot import Campaign, Enrollment, Hold, Limit, Mailb
 from mailfleet.planning.windows import Interval, LocalWindow
 
 MINUTE = timedelta(minutes=1)
+ANY_MOMENT = st.integers(0, 365 * 86_400_000_000).map(
+    lambda count: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=count)
+)
 MOMENTS = (
     datetime(2026, 11, 24, 8, 30, tzinfo=UTC),
     datetime(2026, 11, 27, 22, 40, 12, 345678, tzinfo=UTC),  # a weekend begins
@@ -18,6 +22,7 @@ MOMENTS = (
     datetime(2026, 11, 1, 4, 50, tzinfo=UTC),  # New York shows 01:00 to 02:00 twice
     datetime(2026, 10, 3, 15, 0, tzinfo=UTC),  # Lord Howe skips half an hour at 15:30 UTC
 )
+WEEK = frozenset(range(1, 8))
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
 DOMAINS = ("a.example", "b.example")
 WINDOWS = (
@@ -46,14 +51,21 @@ def keys_of(kind: ScopeKind) -> tuple[str, ...]:
 
 
 @st.composite
-def local_windows(draw: st.DrawFn) -> LocalWindow:
-    edges = draw(st.lists(st.integers(0, 96), min_size=2, max_size=6, unique=True).map(sorted))
+def local_windows(draw: st.DrawFn, near: datetime | None = None) -> LocalWindow:
+    """Hours that begin and end on quarters: at any time of the day, or around a moment."""
+    zone = draw(st.sampled_from(ZONES))
+    quarters = range(97)
+    if near:
+        wall = near.astimezone(ZoneInfo(zone))
+        quarter = 4 * wall.hour + wall.minute // 15
+        quarters = range(max(0, quarter - 2), min(96, quarter + 9) + 1)
+    edges = sorted(draw(st.lists(st.sampled_from(quarters), min_size=2, max_size=6, unique=True)))
     pairs = zip(edges[::2], edges[1::2], strict=False)
     intervals = tuple(Interval(15 * start, 15 * end) for start, end in pairs)
-    return LocalWindow(draw(st.frozensets(st.integers(1, 7), min_size=1)), intervals, draw(st.sampled_from(ZONES)))
+    return LocalWindow(draw(st.just(WEEK) | st.frozensets(st.integers(1, 7), min_size=1)), intervals, zone)
 
 
-ALWAYS = LocalWindow(frozenset(range(1, 8)), (Interval(0, 1440),), "UTC")
+ALWAYS = LocalWindow(WEEK, (Interval(0, 1440),), "UTC")
 
 
 def seconds(low: int, high: int) -> st.SearchStrategy[timedelta]:
@@ -103,8 +115,8 @@ def snapshots(draw: st.DrawFn, now: datetime) -> Snapshot:
             id=number,
             identity_id=draw(st.sampled_from((1, 1, 2))),
             pool=draw(st.frozensets(st.integers(1, count + 1))),
-            window=draw(st.just(ALWAYS) | local_windows()),
-            in_contact_zone=draw(st.booleans()),
+            window=draw(st.just(ALWAYS) | local_windows(now)),
+            in_contact_zone=draw(st.sampled_from((False, False, True))),
             priority=draw(st.integers(0, 1)),
             openings_share=draw(st.sampled_from((0.0, 0.3, 1.0))),
         )
@@ -121,7 +133,9 @@ def snapshots(draw: st.DrawFn, now: datetime) -> Snapshot:
         limits=tuple(draw(limits(number, now)) for number in range(1, draw(st.integers(0, 4)) + 1)),
         holds=holds,
         campaigns=campaigns,
-        enrollments=tuple(draw(enrollments(number, bound_to, now)) for number in range(1, draw(st.integers(0, 14)) + 1)),
+        enrollments=tuple(
+            draw(enrollments(number, bound_to, now)) for number in range(1, draw(st.integers(0, 14)) + 1)
+        ),
     )
 
 

@@ -92,7 +92,9 @@ def _enrollments(size: Size, mailboxes: tuple[Mailbox, ...], chance: random.Rand
             id=number,
             campaign_id=campaign,
             contact_id=number,
-            recipient_domain=chance.choice(("gmail.com", "outlook.com", *[f"firm{chance.randrange(4000)}.example"] * 3)),
+            recipient_domain=chance.choice(
+                ("gmail.com", "outlook.com", *[f"firm{chance.randrange(4000)}.example"] * 3)
+            ),
             zone=chance.choice(ZONES),
             step_id=2 * campaign + is_opening,
             is_opening=is_opening,

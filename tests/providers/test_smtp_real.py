@@ -147,6 +147,13 @@ def test_postfix_takes_letters_after_login(run: Run, server: Postfix, security: 
     assert [arrived.count(f"<{name}@one.example>") for name in names] == [1, 1]
 
 
+@pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
+def test_large_letter_passes_tls(run: Run, server: Postfix, security: Security) -> None:
+    """The wait for all content to be written ends over TLS as well."""
+    content = letter(str(uuid4()), ("0123456789" * 7 + "\r\n") * 60_000)
+    assert run(submit(at_postfix(server, security), content, login=as_user(server)))[0].is_accepted
+
+
 def test_postfix_knows_a_password_beyond_ascii(run: Run, server: Postfix) -> None:
     """User names and passwords are UTF-8 on the wire."""
     login = as_user(server, "boris@one.example")

@@ -236,7 +236,7 @@ async def test_421_behind_a_refusal_closes() -> None:
         await peer.begin("550 5.1.8 no such sender", "421 4.7.0 too many errors")
         await peer.rest()
 
-    async with session(play, "PIPELINING") as smtp:
+    async with session(play, "PIPELINING") as smtp, asyncio.timeout(LONG.total_seconds() / 2):
         refused = await smtp.submit(ENVELOPE, CONTENT, before_dot=never)
         assert (refused.stage, refused.reply.code, smtp.usable) == (Stage.MAIL, 550, False)
 
@@ -384,6 +384,7 @@ async def test_cancelled_after_the_dot_drops_the_connection() -> None:
 NONSENSE = [
     "hello\r\n250 ok",  # what follows nonsense is no answer
     "250-one\r\n550 two",
+    "250-one\r\n550-two",
     "199 too small",
     "600 too large",
     "250ok",
@@ -402,7 +403,9 @@ async def test_nonsense_after_the_dot_is_ambiguous(nonsense: str) -> None:
         await peer.rest()
 
     async with session(play, "PIPELINING") as smtp:
-        assert isinstance(await fate(smtp), Ambiguous)
+        error = await fate(smtp)
+    assert isinstance(error, Ambiguous)
+    assert "answer" in error.detail  # seen at once, not at the deadline
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
@@ -414,7 +417,9 @@ async def test_nonsense_in_the_envelope_interrupts(nonsense: str) -> None:
         await peer.rest()
 
     async with session(play, "HELP") as smtp:
-        assert isinstance(await fate(smtp), Interrupted)
+        error = await fate(smtp)
+    assert isinstance(error, Interrupted)
+    assert "answer" in error.detail  # seen at once, not at the deadline
 
 
 @WAYS
@@ -471,6 +476,22 @@ async def test_refusal_before_the_dot_is_the_answer() -> None:
     """A server may refuse in the middle of the content; the dot is then not sent."""
     refused = await early("552 5.3.4 too much")
     assert (refused.stage, refused.reply.code) == (Stage.CONTENT, 552)
+
+
+async def test_refusal_while_content_waits_ends_the_letter() -> None:
+    """A server that refuses and stops reading is heard at once: no more is written, and `before_dot` does not run."""
+
+    async def play(peer: Peer) -> None:
+        await peer.begin()
+        await peer.reader.readexactly(10)
+        await peer.say("552 5.3.4 too much")
+        await closed.wait()
+
+    closed = asyncio.Event()
+    async with session(play, "PIPELINING") as smtp:
+        refused = await smtp.submit(ENVELOPE, b"x" * 70 + b"\r\n" * 20_000_000, before_dot=never)
+        assert (refused.stage, refused.reply.code, smtp.usable) == (Stage.CONTENT, 552, False)
+        closed.set()
 
 
 async def test_acceptance_before_the_dot_is_none() -> None:

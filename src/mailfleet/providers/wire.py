@@ -62,7 +62,9 @@ class Wire(asyncio.Protocol):
         """Returns once all of it is written, or when the answer to its end is there already. One deadline a block."""
         self._expected += 1
         for start in range(0, len(data), BLOCK):
-            self.send(data[start : start + BLOCK] if len(data) > BLOCK else data, replies=0)
+            if self._replies:
+                return
+            self.send(data[start : start + BLOCK], replies=0)
             until = self._loop.time() + within.total_seconds() if self._full else 0
             while self._full and not self._replies:
                 await self._wait(until)

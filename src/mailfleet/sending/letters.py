@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
 
-from mailfleet.base.errors import InputError
 from mailfleet.base.secrets import Keyring
 from mailfleet.mail.addresses import Address, parse_address
 from mailfleet.mail.compose import Letter, compose, needs_smtputf8
-from mailfleet.mail.markup import text_from_html
 from mailfleet.mail.opt_out import make_token, opt_out_mailto, opt_out_url
-from mailfleet.mail.templates import Template, compile_template
+from mailfleet.mail.wording import Wording, contact_values, render
 from mailfleet.model.words import AuthKind, Security
 from mailfleet.outbox.records import Draft, Row
 from mailfleet.providers.auth import Login
@@ -65,38 +61,6 @@ def mailbox_of(row: Row, keyring: Keyring) -> SendingMailbox:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """One variant, compiled. An empty subject continues the thread of the first letter."""
-
-    subject: Template | None
-    text: Template | None
-    html: Template | None
-
-
-@lru_cache(maxsize=512)
-def compile_wording(name: str, subject: str, text: str, html: str) -> Wording:
-    """Compiles a variant once, whoever uses it; InputError names template and line."""
-    return Wording(
-        compile_template(subject, name=f"{name}, subject", kind="subject") if subject.strip() else None,
-        compile_template(text, name=f"{name}, text") if text.strip() else None,
-        compile_template(html, name=f"{name}, html", kind="html") if html.strip() else None,
-    )
-
-
-def contact_values(row: Any) -> dict[str, Any]:
-    """A contact's variables: its attributes, and over them what every contact has."""
-    return {
-        **row.attributes,
-        "email": row.address,
-        "first_name": row.first_name,
-        "last_name": row.last_name,
-        "company": row.company,
-        "title": row.title,
-        "country": row.country,
-    }
-
-
 def write_letter(row: Row, mailbox: SendingMailbox, wording: Wording, *, token_key: bytes, date: datetime) -> Draft:
     """The letter of a `peek_due` row. InputError when it would have a hole, or cannot stand in a header."""
     token = make_token(token_key, row.id)
@@ -130,19 +94,3 @@ def write_letter(row: Row, mailbox: SendingMailbox, wording: Wording, *, token_k
         content=compose(letter),
         due_at=row.due_at,
     )
-
-
-def render(wording: Wording, values: dict[str, Any], *, thread_subject: str | None) -> tuple[str, str, str | None]:
-    """Subject, text and HTML of one letter; the text is derived when only HTML was written."""
-    if wording.subject is not None:
-        subject = wording.subject.render(values)
-    elif thread_subject:
-        subject = thread_subject if thread_subject.lower().startswith("re:") else f"Re: {thread_subject}"
-    else:
-        raise InputError("the letter has no subject, and no earlier letter to continue")
-    html = wording.html.render(values) if wording.html else None
-    if wording.text is not None:
-        return subject, wording.text.render(values), html
-    if html is None:
-        raise InputError("the letter has neither text nor HTML")
-    return subject, text_from_html(html), html

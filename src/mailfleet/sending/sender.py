@@ -24,6 +24,7 @@ import psycopg
 from mailfleet.base.clock import DatabaseClock, monotonic
 from mailfleet.base.errors import InputError, SetupError
 from mailfleet.base.log import get_log
+from mailfleet.mail.wording import Wording, compile_wording
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation, Row
 from mailfleet.outbox.rules import Refusal, Result
 from mailfleet.outbox.service import STOP_CHANNEL, Outbox, listen, register_sender
@@ -33,7 +34,7 @@ from mailfleet.providers.endpoint import Deadlines
 from mailfleet.sending.caps import ConnectionCaps
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.lane import Lane, Means, Work, wait
-from mailfleet.sending.letters import SendingMailbox, Wording, compile_wording, mailbox_of, write_letter
+from mailfleet.sending.letters import SendingMailbox, mailbox_of, write_letter
 from mailfleet.sending.outcomes import withdrawn
 from mailfleet.sending.recovery import recover, results_of
 

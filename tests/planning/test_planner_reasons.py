@@ -1,0 +1,142 @@
+"""Law 8: what is not planned is explained in one sentence that names what binds, and until when."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from test_planner_order import DAY, HOUR, MINUTE, NOW, campaign, follow_up, mailbox, opening, plan_hour
+
+from mailfleet.model.words import ScopeKind
+from mailfleet.outbox.limits import Usage
+from mailfleet.planning.snapshot import Enrollment, Hold, Limit, Reason, Snapshot, Unplanned
+from mailfleet.planning.windows import LocalWindow
+
+NAMES = {(ScopeKind.MAILBOX, "1"): "ann@north.example", (ScopeKind.DOMAIN, "1"): "north.example"}
+
+
+def snapshot(*rows: Enrollment) -> Snapshot:
+    return Snapshot((mailbox(1),), (), (), (campaign(1, 1),), rows, NAMES)
+
+
+def only_reason(given: Snapshot) -> Unplanned:
+    result = plan_hour(given)
+    assert not result.slots
+    (reason,) = result.reasons
+    return reason
+
+
+def test_a_full_limit_is_named_with_its_numbers_and_its_end() -> None:
+    """LIMIT: the limit, the scope, how much of it is used, and when there is room again; the same for the mailbox."""
+    limit = Limit(9, ScopeKind.DOMAIN, None, DAY, 40, {"1": Usage(DAY.bucket(NOW), (40,))})
+    given = replace(snapshot(opening(1)), limits=(limit,))
+    free_at = DAY.bucket_start(DAY.bucket(NOW) + DAY.span)
+    until = f"{free_at:%Y-%m-%d %H:%M} UTC"
+    cause = f"the limit of 40 in a rolling day for domain north.example is reached (40 of 40 used) until {until}."
+    lead = "No mailbox of the pool can write it before 2026-11-24 10:00 UTC; the first to be free is mailbox"
+    reason = only_reason(given)
+    assert reason == Unplanned(1, Reason.LIMIT, f"{lead} ann@north.example: {cause}", 9, free_at)
+    (of_mailbox,) = plan_hour(given).mailbox_reasons
+    assert of_mailbox.text == cause.replace("the limit", "The limit", 1)
+    assert (of_mailbox.binding, of_mailbox.used, of_mailbox.maximum, of_mailbox.free_at) == (9, 40, 40, free_at)
+
+
+def test_the_limit_that_ends_last_is_the_one_that_binds() -> None:
+    """Of two full limits the one that is free later is named: lifting the other would not help."""
+    short = Limit(1, ScopeKind.MAILBOX, None, DAY, 5, {"1": Usage(DAY.bucket(NOW), (0,) * 50 + (5,))})
+    long = Limit(2, ScopeKind.ACCOUNT, None, DAY, 5, {"1": Usage(DAY.bucket(NOW), (5,))})
+    assert only_reason(replace(snapshot(follow_up(1, 1)), limits=(short, long))).binding == 2
+    assert only_reason(replace(snapshot(opening(1)), limits=(long, short))).binding == 2
+
+
+def test_a_limit_of_nothing_has_no_end() -> None:
+    """A maximum of 0 is a person's decision: no moment is promised."""
+    reason = only_reason(replace(snapshot(opening(1)), limits=(Limit(1, ScopeKind.FLEET, None, DAY, 0),)))
+    assert reason.code is Reason.LIMIT and reason.retry_at is None
+    assert reason.text.endswith("the limit of 0 in a rolling day for the fleet lets nothing through.")
+
+
+def test_a_full_receiver_is_named() -> None:
+    """A recipient domain's limit stops letters to it alone."""
+    limit = Limit(3, ScopeKind.RECIPIENT_DOMAIN, "r.example", DAY, 1, {"r.example": Usage(DAY.bucket(NOW), (1,))})
+    other = replace(opening(2), recipient_domain="other.example")
+    result = plan_hour(replace(snapshot(opening(1), other), limits=(limit,)))
+    assert [slot.enrollment_id for slot in result.slots] == [2]
+    assert result.reasons[0].binding == 3 and "recipient domain r.example" in result.reasons[0].text
+
+
+@pytest.mark.parametrize("kind", [k for k in ScopeKind if k is not ScopeKind.SENDER_HOST])
+def test_a_hold_on_any_scope_stops_the_letter_and_is_named(kind: ScopeKind) -> None:
+    """HOLD: its scope, reason and end, whichever of the letter's scopes it stands on."""
+    scope = {ScopeKind.FLEET: "fleet", ScopeKind.RECIPIENT_DOMAIN: "r.example"}.get(kind, "1")
+    hold = Hold(4, kind, scope, "complaints at 0.3 %", NOW + 2 * HOUR)
+    for row in (opening(1), follow_up(1, 1)):
+        reason = only_reason(replace(snapshot(row), holds=(hold,)))
+        assert (reason.code, reason.binding, reason.retry_at) == (Reason.HOLD, 4, NOW + 2 * HOUR)
+        assert "is held until 2026-11-24 11:00 UTC (complaints at 0.3 %)" in reason.text
+
+
+def test_of_several_holds_the_last_to_end_is_named_and_one_that_ended_stops_nothing() -> None:
+    """A hold without an end binds before one with an end; one that ended a second ago is history."""
+    holds = (
+        Hold(1, ScopeKind.DOMAIN, "1", "listed", None),
+        Hold(2, ScopeKind.MAILBOX, "1", "bounces", NOW + HOUR),
+        Hold(3, ScopeKind.PROVIDER, "1", "rate limited", NOW - timedelta(seconds=1)),
+    )
+    reason = only_reason(replace(snapshot(opening(1)), holds=holds))
+    assert (reason.binding, reason.retry_at) == (1, None)
+    assert "until it is lifted" in reason.text
+    assert plan_hour(replace(snapshot(opening(1)), holds=holds[2:])).slots
+
+
+def test_a_closed_window_names_its_opening() -> None:
+    """WINDOW: when the contact's day begins, in its own zone."""
+    pool = replace(campaign(1, 1), window=LocalWindow.parse((1, 2, 3), ["09:00-17:00"], "UTC"))
+    given = replace(snapshot(replace(opening(1), zone="Asia/Tokyo")), campaigns=(pool,))
+    reason = only_reason(given)
+    assert (reason.code, reason.retry_at) == (Reason.WINDOW, NOW + 15 * HOUR)
+    assert "Asia/Tokyo" in reason.text and "2026-11-25 00:00 UTC" in reason.text
+
+
+def test_turns_already_taken_are_told() -> None:
+    """PACE: until when the mailbox is busy; a letter planned before takes the turn."""
+    box = mailbox(1, pace=2 * HOUR)
+    rows = (opening(1, waited=HOUR), opening(2))
+    result = plan_hour(Snapshot((box,), (), (), (campaign(1, 1),), rows))
+    free_at = result.slots[0].due_at + 2 * HOUR
+    assert (result.reasons[0].code, result.reasons[0].retry_at) == (Reason.PACE, free_at)
+    (of_mailbox,) = result.mailbox_reasons
+    assert (of_mailbox.code, of_mailbox.free_at) == (Reason.PACE, free_at)
+
+
+def test_a_mailbox_without_work_says_so() -> None:
+    """NO_WORK: it may write, and from when."""
+    (reason,) = plan_hour(replace(snapshot(), mailboxes=(replace(mailbox(1), next_at=NOW + MINUTE),))).mailbox_reasons
+    assert (reason.code, reason.free_at) == (Reason.NO_WORK, NOW + MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        (opening(1, campaign=9), Reason.CAMPAIGN_STOPPED),
+        (replace(opening(1), zone="Mars/Olympus"), Reason.UNKNOWN_ZONE),
+        (replace(opening(1), zone="../etc"), Reason.UNKNOWN_ZONE),
+        (opening(1, campaign=2), Reason.NO_MAILBOX),
+        (opening(1, campaign=3), Reason.NO_MAILBOX),
+        (follow_up(1, 77), Reason.MAILBOX_GONE),
+        (replace(opening(1, campaign=2), mailbox_id=1), Reason.OUTSIDE_POOL),
+        (follow_up(1, 1, campaign=3), Reason.OTHER_IDENTITY),
+    ],
+)
+def test_what_only_a_person_can_mend_is_named_and_never_retried(row: Enrollment, code: Reason) -> None:
+    """A letter never moves to another mailbox or identity by itself, and one bad row stops no other."""
+    campaigns = (campaign(1, 1), campaign(2), replace(campaign(3, 1), identity_id=2))
+    result = plan_hour(replace(snapshot(row, opening(2)), campaigns=campaigns))
+    assert [slot.enrollment_id for slot in result.slots] == [2]
+    (reason,) = result.reasons
+    assert (reason.code, reason.binding, reason.retry_at) == (code, None, None)
+
+
+def test_a_follow_up_goes_from_its_mailbox_though_the_pool_changed() -> None:
+    """Law 5: a thread stays where it began, also when its mailbox has left the campaign's pool."""
+    given = replace(snapshot(follow_up(1, 1, campaign=2)), campaigns=(campaign(2),))
+    assert [slot.mailbox_id for slot in plan_hour(given).slots] == [1]
