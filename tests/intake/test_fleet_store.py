@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from test_fleet_file import EXAMPLE, fleets
@@ -23,6 +24,8 @@ from mailfleet.intake.pool import Pool, Selector
 from mailfleet.intake.tables import open_table
 from mailfleet.model.pools import MailboxNames, is_in_pool
 from mailfleet.outbox.limits import Window
+from mailfleet.outbox.service import QUERIES as OUTBOX
+from mailfleet.outbox.service import STOP_LOCK
 from mailfleet.outbox.tunables import load_tunables
 
 DAY = Window("rolling")
@@ -164,7 +167,7 @@ def test_a_changed_limit_keeps_its_usage(connection: Connection) -> None:
 
 
 def test_limits_of_other_hands_are_left_alone(connection: Connection) -> None:
-    """An apply without limits removes neither the planner's ramps nor the caps, and a file may not claim their sources."""
+    """An apply without limits removes no limit that the file cannot hold, and a file may not claim our sources."""
     connection.execute(
         "INSERT INTO sending_limit (scope_kind, scope_key, window_kind, maximum, source)"
         " VALUES ('mailbox', '1', 'rolling', 5, 'ramp'), ('fleet', NULL, 'rolling', 9, 'operator')"
@@ -221,8 +224,19 @@ def test_an_acknowledgement_cannot_be_taken_from_under_mailboxes(connection: Con
     answered = Provider("ses", "ses", acknowledge_policy="J. Doe, 2026-11-02: annex 2")
     apply(connection, FleetFile(identities=(NORTHWIND,), providers=(answered,)))
     take_in(connection, tmp_path, "ann@n.example,ses,,email-smtp.eu-west-1.amazonaws.com,x\n")
-    with pytest.raises(InputError, match="forbids outreach and has 1 mailboxes"):
+    with pytest.raises(InputError, match="forbids outreach and has mailboxes"):
         plan_fleet(connection, FleetFile(identities=(NORTHWIND,), providers=(Provider("ses", "ses"),)))
+
+
+def test_no_reservation_sees_half_a_fleet(connection: Connection, database: str) -> None:
+    """An apply waits for the reservations under way, as every stop does."""
+    plan = plan_fleet(connection, FleetFile(identities=(NORTHWIND,)))
+    connection.execute("SET lock_timeout = '50ms'")
+    with connect(database, name="reserving", autocommit=False) as reserving:
+        reserving.execute(OUTBOX["begin"], {"stop_lock": STOP_LOCK})
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            apply_fleet(connection, FleetFile(identities=(NORTHWIND,)), plan)
+    assert load_fleet(connection).identities == ()
 
 
 def test_only_what_was_shown_is_applied(connection: Connection) -> None:

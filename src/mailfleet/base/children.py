@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+from mailfleet.base.clock import monotonic
+
 STOP_SECONDS = 45.0  # chosen: longer than a sender's own grace
 
 
 class Child:
-    """One process of ours, `python -m module arguments…`."""
+    """One process of ours, `python -m module arguments…`; `started_at` by the monotonic clock."""
 
     def __init__(
         self,
@@ -25,7 +27,7 @@ class Child:
         environment: Mapping[str, str],
         log: IO[bytes] | None = None,
     ) -> None:
-        self.module = module
+        self.started_at = monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,

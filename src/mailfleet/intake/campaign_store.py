@@ -231,7 +231,9 @@ def _record(campaign: CampaignFile) -> dict[str, Any]:
 
 def rule_of(pool: Pool | str) -> dict[str, Any]:
     """As `mailfleet.model.pools` reads it, or the name of a pool of the fleet."""
-    return {"name": pool} if isinstance(pool, str) else {"include": asdict(pool.include), "exclude": asdict(pool.exclude)}
+    return (
+        {"name": pool} if isinstance(pool, str) else {"include": asdict(pool.include), "exclude": asdict(pool.exclude)}
+    )
 
 
 def _pool_of(rule: Mapping[str, Any]) -> Pool | str:

@@ -155,16 +155,18 @@ WITH scope AS (
     FROM mailbox b JOIN account a ON a.id = b.account_id JOIN provider p ON p.id = a.provider_id
     UNION ALL SELECT p.preset, 'account', a.id::text FROM account a JOIN provider p ON p.id = a.provider_id
     UNION ALL SELECT preset, 'provider', id::text FROM provider
+), replaced AS MATERIALIZED (
+    SELECT scope_kind, scope_key, window_kind, window_seconds, window_zone FROM sending_limit
+    WHERE scope_key IS NOT NULL AND source <> 'ramp' AND source NOT LIKE 'preset %%'
 ), want AS (
     SELECT f.*, s.key
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS f (
         preset text, kind text, window_kind text, window_seconds integer, window_zone text, maximum integer, source text)
     JOIN scope s ON s.preset = f.preset AND s.kind = f.kind
     WHERE NOT EXISTS (
-        SELECT 1 FROM sending_limit l
-        WHERE l.scope_kind = f.kind AND l.scope_key = s.key AND l.window_kind = f.window_kind
-          AND l.window_seconds = f.window_seconds AND l.window_zone = f.window_zone
-          AND l.source <> 'ramp' AND l.source NOT LIKE 'preset %%')
+        SELECT 1 FROM replaced r
+        WHERE r.scope_kind = f.kind AND r.scope_key = s.key AND r.window_kind = f.window_kind
+          AND r.window_seconds = f.window_seconds AND r.window_zone = f.window_zone)
 ), standing AS (
     SELECT l.id, w.maximum, w.source, w.key IS NULL AS is_over
     FROM sending_limit l

@@ -90,10 +90,9 @@ def listed(rows: Sequence[Row]) -> str:
 
 def _check_policies(fleet: FleetFile, uses: Uses) -> None:
     for provider in filter(needs_acknowledgement, fleet.providers):
-        count = sum(uses.accounts.get(row.key, 0) for row in fleet.accounts if row.provider == provider.name)
-        if count:
+        if any(uses.accounts.get(row.key) for row in fleet.accounts if row.provider == provider.name):
             raise InputError(
-                f'The provider "{provider.name}" forbids outreach and has {count} mailboxes; nothing was applied.',
+                f'The provider "{provider.name}" forbids outreach and has mailboxes; nothing was applied.',
                 hint='Give it acknowledge_policy = "who decided it, when and why".',
             )
 

@@ -5,14 +5,16 @@ while there is none at all, a file makes those it names, so that a first import 
 no postal address, and no campaign starts for it before fleet.toml gives it one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mailfleet.intake.fleet_file import Account, Domain, FleetFile, Identity, Provider
 from mailfleet.intake.mailboxes import MailboxRow
 from mailfleet.intake.tables import Problem, RowProblem
 from mailfleet.providers.presets import GENERIC, load_presets
+
+T = TypeVar("T")
 
 DEFAULT = "default"
 """The account of a provider that has none, and the identity of a fleet that has none."""
@@ -82,18 +84,20 @@ def _choice(names: Sequence[str]) -> str:
 def needed_rows(fleet: FleetFile, mailboxes: Sequence[Mapping[str, Any]]) -> FleetFile:
     """What the fleet lacks of what complete mailboxes refer to, with the fleet's settings; providers from presets."""
     presets = load_presets()
-    providers = {box["provider"] for box in mailboxes} - {row.name for row in fleet.providers}
-    accounts = {(box["account"], box["provider"]) for box in mailboxes} - {
-        (row.name, row.provider) for row in fleet.accounts
-    }
-    domains = {(box["domain"], box["identity"]) for box in mailboxes} - {
-        (row.name, row.identity) for row in fleet.domains
-    }
-    identities = {identity for _, identity in domains} - {row.name for row in fleet.identities}
+    accounts = _lacking(fleet.accounts, (Account(box["account"], box["provider"]) for box in mailboxes))
+    domains = _lacking(fleet.domains, (Domain(box["domain"], box["identity"]) for box in mailboxes))
+    identities = _lacking([row.name for row in fleet.identities], (domain.identity for domain in domains))
+    providers = _lacking([row.name for row in fleet.providers], (account.provider for account in accounts))
     return FleetFile(
-        identities=tuple(Identity(name, "", "", "", "") for name in sorted(identities)),
-        providers=tuple(Provider(name, name if name in presets else GENERIC) for name in sorted(providers)),
-        accounts=tuple(Account(*key) for key in sorted(accounts)),
-        domains=tuple(Domain(*key) for key in sorted(domains)),
+        identities=tuple(Identity(name, "", "", "", "") for name in identities),
+        providers=tuple(Provider(name, name if name in presets else GENERIC) for name in providers),
+        accounts=tuple(accounts),
+        domains=tuple(domains),
         settings=fleet.settings,
     )
+
+
+def _lacking(there: Iterable[T], wanted: Iterable[T]) -> list[T]:
+    """Those wanted that are not there, each once, in their order."""
+    known = set(there)
+    return [each for each in dict.fromkeys(wanted) if each not in known]

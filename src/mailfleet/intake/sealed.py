@@ -112,7 +112,7 @@ def _check_senders(connection: Connection) -> None:
     count = connection.execute(QUERIES["senders_at_work"], {"lease": lease}).fetchall()[0].count
     if count:
         raise SetupError(
-            f"{count} senders are at work with the keys of now; no key was changed.",
+            f"Senders at work with the keys of now: {count}; no key was changed.",
             hint=f"Stop `mailfleet up` and `mailfleet senders`, wait {lease.total_seconds():g} s if one was killed.",
         )
 

@@ -1,5 +1,6 @@
 """Times by which queue, planner and senders work: defaults, and what an organisation set in `fleet.toml`."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -49,6 +50,13 @@ class Tunables:
                 is_duration = isinstance(field.default, timedelta)
                 values[field.name] = timedelta(seconds=record[field.name]) if is_duration else record[field.name]
         return cls(**values)
+
+
+def save_tunables(connection: Connection, tunables: Tunables) -> None:
+    connection.execute(
+        "INSERT INTO setting (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
+        [SETTING, json.dumps(tunables.as_record())],
+    )
 
 
 def load_tunables(connection: Connection) -> Tunables:

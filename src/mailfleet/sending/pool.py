@@ -14,7 +14,8 @@ from mailfleet.base.log import get_log
 LATE = timedelta(seconds=5)  # chosen: lateness that calls for one more sender
 LETTERS_A_SENDER = 500  # chosen: letters overdue that one sender more would take
 CALM = 60.0  # chosen: seconds without lateness before a sender goes
-RESTART_PAUSE = 1.0  # chosen: seconds before a sender that fell is started again; doubled each time
+STEADY = 3.0  # chosen: seconds; a sender that fell sooner is started again after a pause
+RESTART_PAUSE = 1.0  # chosen: seconds; doubled each time
 LONGEST_PAUSE = 30.0
 
 BACKLOG = """
@@ -98,11 +99,11 @@ class SenderPool:
         self._changed_at = monotonic()
 
     def _bury(self) -> None:
-        fallen = [sender for sender in self._senders if sender.exit_code is not None]
-        for sender in fallen:
+        for sender in [sender for sender in self._senders if sender.exit_code is not None]:
             get_log().critical("sender_fell", pid=sender.pid, exit_code=sender.wait())
             self._senders.remove(sender)
-            self._start_at = monotonic() + self._pause
-            self._pause = min(LONGEST_PAUSE, self._pause * 2)
-        if not fallen and monotonic() - self._start_at > LONGEST_PAUSE:
-            self._pause = RESTART_PAUSE
+            if monotonic() - sender.started_at >= STEADY:
+                self._pause = RESTART_PAUSE
+            else:
+                self._start_at = monotonic() + self._pause
+                self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -25,8 +25,10 @@ class Supervisor:
         most: int,
         environment: Mapping[str, str],
         each_turn: Callable[[Connection, int], None],
+        turn_seconds: float = TEND_SECONDS,
     ) -> None:
         """`each_turn` gets a connection and the number of senders, every few seconds."""
+        self._turn_seconds = turn_seconds
         self._conninfo = conninfo
         self._environment = environment
         self._each_turn = each_turn
@@ -46,7 +48,7 @@ class Supervisor:
                     self._tend()
                 except (psycopg.Error, SetupError) as error:
                     get_log().warning("database_away", error=str(error))
-                self._stopping.wait(TEND_SECONDS)
+                self._stopping.wait(self._turn_seconds)
         finally:
             self.pool.stop()
             if self._planner is not None:
@@ -59,7 +61,7 @@ class Supervisor:
                 self._tend_planner()
                 self.pool.tend(connection)
                 self._each_turn(connection, len(self.pool.senders))
-                self._stopping.wait(TEND_SECONDS)
+                self._stopping.wait(self._turn_seconds)
 
     def _tend_planner(self) -> None:
         if self._planner is not None and self._planner.exit_code is not None:

@@ -1,0 +1,74 @@
+"""demo: the whole path, at once, on pretend providers."""
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mailfleet.base.log import configure_log
+from mailfleet.demo.files import DemoOptions
+from mailfleet.demo.report import DemoReport
+from mailfleet.demo.run import Demo, demo_folder
+
+LAWS = {
+    "duplicates": "letters sent twice",
+    "lost": "letters lost",
+    "over_limit": "letters over a limit",
+    "before_pace": "letters before their mailbox's pace",
+    "after_opt_out": "letters after an opt-out",
+    "unknown": "letters we know nothing of",
+}
+
+
+@click.command("demo")
+@click.option("--mailboxes", default=1200, show_default=True, type=click.IntRange(1, 5000))
+@click.option("--contacts", default=3000, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--senders", default=2, show_default=True, type=click.IntRange(1, 16), help="Sender processes.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same people and faults.")
+@click.option("--chaos", "is_chaos", is_flag=True, help="Kill senders and restart PostgreSQL meanwhile.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on the last line.")
+@click.option("--exit", "leave", is_flag=True, help="End after the report; in a terminal it else waits for Enter.")
+def demo_command(
+    mailboxes: int, contacts: int, senders: int, seed: int, is_chaos: bool, as_json: bool, leave: bool
+) -> None:
+    """Send a campaign of three steps through a whole fleet on pretend providers; their ledger judges it."""
+    configure_log("critical", process="demo")
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    options = DemoOptions(mailboxes, contacts, senders, seed, is_chaos)
+    with demo_folder() as folder:
+        report = Demo(options, folder, console).run()
+    _print(console, report)
+    if as_json:
+        click.echo(json.dumps(report.as_record()))
+    sys.exit(0 if report.holds else 1)
+
+
+def _print(console: Console, report: DemoReport) -> None:
+    record = report.as_record()
+    console.print(
+        f"\n[bold]The providers' ledger[/]: {record['accepted']:,} letters accepted, {record['deferred']} deferred,"
+        f" {record['rejected']} rejected, {record['dropped']} connections cut, in {record['seconds']} s"
+        f" ({record['accepted'] / max(1.0, report.seconds):.0f} a second with everything)."
+    )
+    if report.kills or report.restarts:
+        console.print(
+            f"Meanwhile {report.kills} senders were killed, and PostgreSQL restarted or killed {report.restarts} times."
+        )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, words in LAWS.items():
+        finding = report.judged.laws[name]
+        table.add_row(f"[bold {'red' if finding.count else 'green'}]{finding.count}[/]", words)
+        for example in finding.examples:
+            table.add_row("", f"  {example}")
+    console.print(table)
+    console.print(
+        f"{report.ambiguous} letters are ambiguous: the connection broke between the final dot and the reply"
+        " (RFC 1047); they are not sent again."
+    )
+    for row in report.waiting:
+        console.print(f"{row.contacts} contacts wait: {row.example or 'for the fate of an ambiguous letter'}")
+    console.print(f"Slowest stop after a no: {report.slowest_stop * 1000:.0f} ms.")

@@ -1,0 +1,200 @@
+"""Runs the demo: providers, database, files in by the commands a person would type, senders, chaos, the report."""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from mailfleet.base.clock import monotonic
+from mailfleet.base.db import Connection, connect
+from mailfleet.base.errors import SetupError
+from mailfleet.base.postgres import DATABASE, EmbeddedPostgres
+from mailfleet.base.settings import read_settings
+from mailfleet.demo.files import PACE_SECONDS, DemoFiles, DemoOptions, list_name, write_fleet, write_sandbox
+from mailfleet.demo.progress import ProgressView, Tally, read_tally
+from mailfleet.demo.report import WAITING, DemoReport, judge_demo, moment_of, slowest_stop
+from mailfleet.model.schema import migrate
+from mailfleet.outbox.stops import suppress
+from mailfleet.outbox.tunables import Tunables, load_tunables, save_tunables
+from mailfleet.outbox.vault import Vault, open_vault
+from mailfleet.providers.sandbox.child import SandboxProcess
+from mailfleet.providers.sandbox.judge import OptOut
+from mailfleet.providers.sandbox.ledger import read_ledger
+from mailfleet.sending.supervisor import Supervisor
+
+STEPS = 3
+LONGEST = 300.0  # chosen: seconds after which the demo reports what it has
+STOP_SHARE = 0.4  # chosen: how much has left when some say no
+SAYING_NO = 0.01  # chosen: the share of contacts that say no in mid-run
+KILL_EVERY = 4.0  # chosen: seconds between two kills of a sender
+RESTART_AFTER = (10.0, 22.0)  # chosen: seconds at which PostgreSQL is restarted, then killed
+STILL = 12.0  # chosen: seconds without a letter after which what waits will not leave soon
+
+
+class Demo:
+    """One run in a folder of its own."""
+
+    def __init__(self, options: DemoOptions, folder: Path, console: Console) -> None:
+        self._options = options
+        self._folder = folder
+        self._console = console
+        self._home = folder / "home"
+        self._chance = random.Random(f"demo {options.seed}")
+        self._opt_outs: list[OptOut] = []
+        self._kills = self._restarts = 0
+        self._chaos_at = monotonic()
+        self._note = ""
+
+    def run(self) -> DemoReport:
+        """1. providers. 2. database. 3. files in, campaigns started. 4. senders until all is sent. 5. the judge."""
+        began_at = monotonic()
+        with ExitStack() as stack:
+            files = write_sandbox(self._options, self._folder)
+            self._console.print(f"Sandbox: {len(files.fleet.providers)} providers with real SMTP and IMAP on loopback.")
+            sandbox = stack.enter_context(SandboxProcess(files.sandbox))
+            self._postgres = stack.enter_context(EmbeddedPostgres(self._home / "postgres"))
+            self._postgres.create_database(DATABASE)
+            self._conninfo = self._postgres.conninfo(DATABASE)
+            migrate(self._conninfo)
+            write_fleet(files, self._options, sandbox.ports)
+            self._take_in(files)
+            self._send(files)
+            return self._judge(files, monotonic() - began_at)
+
+    def _take_in(self, files: DemoFiles) -> None:
+        self._command("apply", str(files.fleet_toml), "--yes")
+        self._command("import", "mailboxes", str(files.mailboxes_csv), "--yes")
+        with connect(self._conninfo, name="mailfleet demo") as connection:
+            shortened = load_tunables(connection)
+            save_tunables(connection, _in_seconds(shortened))
+        for number, (name, campaign) in enumerate(files.campaigns.items()):
+            self._command("import", "contacts", str(files.contacts_csv[number]), "--list", list_name(number))
+            self._command("campaign", "add", str(campaign))
+            self._command("campaign", "start", name, "--yes")
+
+    def _command(self, *words: str) -> None:
+        """A command as a person would type it; its own words only when it fails."""
+        short = " ".join(Path(word).name if word.startswith("/") else word for word in words)
+        self._console.print(f"$ mailfleet {short}")
+        done = subprocess.run(
+            [sys.executable, "-m", "mailfleet.cli", *words],
+            env={**os.environ, **self._environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SetupError(f"`mailfleet {short}` failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {"MAILFLEET_HOME": str(self._home), "MAILFLEET_DATABASE_URL": ""}
+
+    def _send(self, files: DemoFiles) -> None:
+        """Senders and planner run until nothing more will leave soon."""
+        self._began_at = self._moved_at = monotonic()
+        self._last = Tally()
+        with ProgressView(self._console, self._options.contacts * STEPS) as view:
+            self._view = view
+            self._supervisor = Supervisor(
+                self._conninfo,
+                least=self._options.senders,
+                most=self._options.senders,
+                environment=self._environment,
+                each_turn=self._turn,
+                turn_seconds=0.5,
+            )
+            self._supervisor.run()
+
+    def _turn(self, connection: Connection, senders: int) -> None:
+        tally = read_tally(connection)
+        if tally != self._last:
+            self._last, self._moved_at = tally, monotonic()
+        self._view.show(tally, senders, self._note)
+        if not self._opt_outs and tally.sent >= STOP_SHARE * self._options.contacts * STEPS:
+            self._say_no(connection)
+        if self._options.is_chaos:
+            self._wreak()
+        if self._is_over(connection):
+            self._supervisor.stop()
+
+    def _is_over(self, connection: Connection) -> bool:
+        row = connection.execute("SELECT count(*) AS n FROM enrollment WHERE state = 'active'").fetchone()
+        now = monotonic()
+        is_still = now - self._moved_at > STILL
+        return (row is not None and row.n == 0) or is_still or now - self._began_at > LONGEST
+
+    def _say_no(self, connection: Connection) -> None:
+        """Some contacts ask not to be written to, while their letters are on their way."""
+        vault = self._vault(connection)
+        rows = connection.execute(
+            "SELECT c.address_key FROM enrollment e JOIN contact c ON c.id = e.contact_id WHERE e.state = 'active'"
+            " ORDER BY c.id"
+        ).fetchall()
+        count = max(1, round(SAYING_NO * self._options.contacts))
+        for row in self._chance.sample(rows, min(count, len(rows))):
+            suppress(connection, vault.digester, row.address_key, reason="said no in the demo", source="demo")
+            self._opt_outs.append(OptOut(row.address_key, moment_of(connection)))
+        self._note = f"{len(self._opt_outs)} contacts said no"
+
+    def _vault(self, connection: Connection) -> Vault:
+        settings = read_settings({**os.environ, **self._environment})
+        return open_vault(connection, settings)
+
+    def _wreak(self) -> None:
+        """Kills a sender every few seconds; PostgreSQL is restarted once, and killed once."""
+        now = monotonic()
+        due = [at for at in RESTART_AFTER[self._restarts :] if now - self._began_at >= at]
+        if due:
+            self._restarts += 1
+            self._note = f"PostgreSQL {'restarted' if self._restarts == 1 else 'killed'}"
+            if self._restarts == 1:
+                self._postgres.restart()
+            else:
+                self._postgres.kill()
+                self._postgres.start()
+        elif now - self._chaos_at >= KILL_EVERY and (senders := self._supervisor.pool.senders):
+            self._chaos_at = now
+            self._chance.choice(senders).kill()
+            self._kills += 1
+            self._note = f"{self._kills} senders killed"
+
+    def _judge(self, files: DemoFiles, seconds: float) -> DemoReport:
+        ledger = read_ledger(files.ledger)
+        with connect(self._conninfo, name="mailfleet demo") as connection:
+            judged = judge_demo(connection, ledger, files.fleet, self._opt_outs, timedelta(seconds=PACE_SECONDS))
+            row = connection.execute("SELECT count(*) AS n FROM message WHERE state = 'ambiguous'").fetchone()
+            waiting = connection.execute(WAITING).fetchall()
+        return DemoReport(
+            judged=judged,
+            mailboxes=len(files.fleet.mailboxes),
+            contacts=self._options.contacts,
+            ambiguous=row.n if row is not None else 0,
+            waiting=waiting,
+            kills=self._kills,
+            restarts=self._restarts,
+            seconds=seconds,
+            slowest_stop=slowest_stop(ledger, self._opt_outs),
+        )
+
+
+def _in_seconds(tunables: Tunables) -> Tunables:
+    """The demo's hour is a minute: what was refused for now is tried again in seconds."""
+    return replace(tunables, retry_first=timedelta(seconds=3), retry_longest=timedelta(seconds=3))
+
+
+@contextmanager
+def demo_folder() -> Iterator[Path]:
+    """A folder that goes with the demo; every user can enter it, so that root's PostgreSQL can."""
+    with tempfile.TemporaryDirectory(prefix="mailfleet-demo-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
