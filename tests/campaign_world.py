@@ -102,8 +102,8 @@ class World:
         mailbox = self.one(
             "INSERT INTO mailbox (address, display_name, signature, domain_id, account_id, smtp_host, smtp_port,"
             " smtp_security, login, secret, tags) SELECT %(address)s, 'Ann Lee', %(signature)s, d.id, a.id,"
-            " 'localhost', 25, 'none', 'ann', '', %(tags)s FROM domain d, account a JOIN provider p ON p.id = a.provider_id"
-            " WHERE d.name = %(domain)s AND p.name = %(provider)s RETURNING id",
+            " 'localhost', 25, 'none', 'ann', '', %(tags)s FROM domain d, account a"
+            " JOIN provider p ON p.id = a.provider_id WHERE d.name = %(domain)s AND p.name = %(provider)s RETURNING id",
             values,
         )
         self.run("INSERT INTO lease (mailbox_id) VALUES (%s)", [mailbox])

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from campaign_world import Person, World
 
-from mailfleet.base.db import connect
+from campaign_world import Person, World
+from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import InputError
 from mailfleet.intake import campaign_store
 from mailfleet.intake.campaign_check import Fault, check_campaign
 from mailfleet.intake.campaign_diff import diff_campaigns
-from mailfleet.intake.campaign_launch import launch, pause, plan_launch, stop
+from mailfleet.intake.campaign_file import read_campaign
+from mailfleet.intake.campaign_launch import LaunchPlan, launch, pause, plan_launch, stop
 from mailfleet.intake.campaign_letters import PREVIEW_TOKEN, preview
 from mailfleet.intake.campaign_pool import daily_capacity, load_daily_limits, load_mailboxes
 from mailfleet.intake.campaign_store import (
@@ -116,10 +117,12 @@ def test_names_that_are_not_there_are_all_named_with_their_lines(world: World) -
     world.lay_contacts(on="labs")
     world.run("INSERT INTO pool (name) VALUES ('science')")
     path = world.file(
-        ('"northwind"', '"nortwind"'), ('list = "labs"', 'list = ["lab"]\npool = "sience"'), ('[pool]\ntags = ["science"]\n', "")
+        ('"northwind"', '"nortwind"'),
+        ('list = "labs"', 'list = ["lab"]\npool = "sience"'),
+        ('[pool]\ntags = ["science"]\n', ""),
     )
     with pytest.raises(FileProblems) as caught:
-        check_names(world.connection, campaign_store_read(path), path)
+        check_names(world.connection, read_campaign(path), path)
     assert [(problem.where.rpartition(":")[2], problem.message) for problem in caught.value.problems] == [
         ("2", "there is no identity nortwind; did you mean northwind?; there are northwind"),
         ("3", "there is no list lab; did you mean labs?; there are labs"),
@@ -127,17 +130,11 @@ def test_names_that_are_not_there_are_all_named_with_their_lines(world: World) -
     ]
 
 
-def campaign_store_read(path: Path):  # type: ignore[no-untyped-def]
-    from mailfleet.intake.campaign_file import read_campaign
-
-    return read_campaign(path)
-
-
 def test_what_selects_nothing_is_noted(world: World) -> None:
     """A tag that no mailbox has does not stop the file, and is named with the nearest."""
     world.lay_contacts(on="labs")
     path = world.file(('tags = ["science"]', 'tags = ["science", "scince"]\nexclude = { domains = ["noth.test"] }'))
-    assert check_names(world.connection, campaign_store_read(path), path) == (
+    assert check_names(world.connection, read_campaign(path), path) == (
         "pool.tags: no mailbox has scince; did you mean science?",
         "pool.exclude.domains: no mailbox has noth.test; did you mean north.test?",
     )
@@ -187,7 +184,9 @@ def test_a_new_step_is_appended_while_the_campaign_is_paused(world: World) -> No
     _start(world)
     pause(world.connection, "labs", reason="test")
     steps = world.all("SELECT id FROM step ORDER BY number")
-    assert save_campaign(world.connection, world.read((FOLLOW_UP, FOLLOW_UP + NEW_STEP))).changes == ("step 3 is added",)
+    assert save_campaign(world.connection, world.read((FOLLOW_UP, FOLLOW_UP + NEW_STEP))).changes == (
+        "step 3 is added",
+    )
     assert world.all("SELECT id FROM step ORDER BY number")[:2] == steps
 
 
@@ -244,7 +243,9 @@ def test_changes_name_every_field(world: World) -> None:
 
 def test_start_enrolls_whom_it_may_write_to_and_nobody_else(world: World) -> None:
     """Suppressed contacts and those without a lawful basis are counted and not enrolled; the others are ready now."""
-    world.lay_contacts(Person("ann@a.test"), Person("no@b.test"), Person("none@c.test", basis="none"), Person("d@d.test"))
+    world.lay_contacts(
+        Person("ann@a.test"), Person("no@b.test"), Person("none@c.test", basis="none"), Person("d@d.test")
+    )
     world.lay_contacts(Person("ann@a.test"), on="clinics")
     world.suppress_silently("no@b.test")
     world.run(
@@ -330,24 +331,22 @@ def test_a_start_that_dies_before_its_end_leaves_a_draft(world: World, database:
     world.lay_contacts(Person("ann@a.test"))
     world.add()
     plan = plan_launch(world.connection, "labs")
-    with connect(database, name="doomed") as doomed, connect(database, name="stop") as holder:
+    with connect(database, name="doomed") as doomed, connect(database, name="holder") as holder:
         doomed_pid = doomed.info.backend_pid
         with holder.transaction():
             holder.execute("SELECT id FROM campaign FOR UPDATE")
             starting = threading.Thread(target=_die_launching, args=(doomed, plan))
             starting.start()
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
-            while not world.one(waiting, [doomed_pid]):
-                pass
+            _wait_until_locked(world, doomed_pid)
             world.run("SELECT pg_terminate_backend(%s)", [doomed_pid])
             starting.join()
     assert (world.enrolled(), _state(world)) == ([], "draft")
     assert _launch(world) == 1
 
 
-def _die_launching(connection: psycopg.Connection, plan: object) -> None:
+def _die_launching(connection: Connection, plan: LaunchPlan) -> None:
     with pytest.raises(psycopg.OperationalError):
-        launch(connection, plan, was=DRAFT, reason="test")  # type: ignore[arg-type]
+        launch(connection, plan, was=DRAFT, reason="test")
 
 
 def test_resume_goes_on_and_enrolls_who_came_since(world: World) -> None:
@@ -394,23 +393,22 @@ def test_a_stop_that_died_half_way_is_finished_by_the_next(world: World) -> None
 def test_stop_waits_for_an_enrollment_that_another_holds(world: World, database: str) -> None:
     """What a settlement holds while the others end is ended after it."""
     _start(world)
-    with connect(database, name="settling") as settling:
+    ended: list[int] = []
+    with connect(database, name="settling") as settling, connect(database, name="stopping") as stopper:
+        stopping = threading.Thread(target=lambda: ended.append(stop(stopper, "labs", reason="budget")))
         with settling.transaction():
             settling.execute("SELECT 1 FROM enrollment ORDER BY id LIMIT 1 FOR UPDATE")
-            ended: list[int] = []
-            stopping = threading.Thread(target=lambda: ended.append(_stop_elsewhere(database)))
             stopping.start()
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stopping' AND wait_event_type = 'Lock'"
-            while not world.one(waiting):
-                pass
+            _wait_until_locked(world, stopper.info.backend_pid)
             assert world.all("SELECT state FROM enrollment ORDER BY id") == ["active", "stopped"]
         stopping.join()
     assert ended == [2]
 
 
-def _stop_elsewhere(database: str) -> int:
-    with connect(database, name="stopping") as connection:
-        return stop(connection, "labs", reason="budget")
+def _wait_until_locked(world: World, pid: int) -> None:
+    waiting = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+    while not world.one(waiting, [pid]):
+        pass
 
 
 def test_a_suppressed_contact_is_not_enrolled_again(world: World) -> None:
@@ -424,11 +422,10 @@ def test_a_suppressed_contact_is_not_enrolled_again(world: World) -> None:
 
 def test_capacity_is_bound_by_the_smallest_limits(world: World) -> None:
     """Mailbox, domain and account limits over a day bound what is promised; a ramp and an hour's limit do not."""
-    world.add() if world.lay_contacts() else world.lay_contacts(on="labs")
     boxes = load_mailboxes(world.connection, world.read())
     put = "INSERT INTO sending_limit (scope_kind, scope_key, window_kind, window_seconds, maximum, source)"
-    world.run(f"{put} VALUES ('mailbox', NULL, 'rolling', 3600, 1, 'operator'), ('mailbox', %s, 'rolling', 86400, 5, 'ramp')",
-              [str(boxes[0].id)])  # fmt: skip
+    world.run(f"{put} VALUES ('mailbox', NULL, 'rolling', 3600, 1, 'operator')")
+    world.run(f"{put} VALUES ('mailbox', %s, 'rolling', 86400, 5, 'ramp')", [str(boxes[0].id)])
     assert daily_capacity(boxes, load_daily_limits(world.connection), campaign="1") == 60
     world.run(f"{put} VALUES ('mailbox', %s, 'rolling', 86400, 20, 'operator')", [str(boxes[0].id)])
     assert daily_capacity(boxes, load_daily_limits(world.connection), campaign="1") == 50
@@ -500,7 +497,7 @@ def test_a_campaign_without_fault_is_clean(world: World) -> None:
 
 
 def test_every_kind_of_fault_is_found_and_counted(world: World) -> None:
-    """Holes by variable and place, no basis, unknown zone, another mailbox for life; suppression and SMTPUTF8 to know."""
+    """Holes by variable and place, no basis, unknown zone, a mailbox elsewhere; suppression and SMTPUTF8 to know."""
     other = world.lay_mailbox("other@north.test")
     ids = world.lay_contacts(
         Person("fine@a.test"),
@@ -653,7 +650,7 @@ def test_a_preview_names_what_there_is(world: World) -> None:
     """A contact, step or variant that is not there is said."""
     world.lay_contacts(Person("ann@a.test"))
     campaign = world.read()
-    with pytest.raises(InputError, match="no contact x@x.test"):
+    with pytest.raises(InputError, match=r"no contact x@x\.test"):
         preview(world.connection, campaign, "x@x.test")
     with pytest.raises(InputError, match="no step 3: the campaign has 2"):
         preview(world.connection, campaign, "ann@a.test", step=3)

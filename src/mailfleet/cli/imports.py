@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 
@@ -29,7 +30,20 @@ from mailfleet.intake.values import parse_name
 SPEAK_EVERY = 3.0  # chosen: seconds between two lines of progress where there is no terminal
 
 
-@click.group("import")
+class Imports(click.Group):
+    """Loads `contacts` when it is called, as the door does with every command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["mailboxes", "contacts"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "contacts":
+            command: click.Command = import_module("mailfleet.cli.import_contacts").contacts_command
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("import", cls=Imports)
 def import_command() -> None:
     """Take mailboxes or contacts in from a CSV file."""
 

@@ -20,20 +20,20 @@ name_argument = click.argument("name", required=False, default="")
 
 
 @click.group("limits", invoke_without_command=True)
-@click.option("--ramps", is_flag=True, help="The mailboxes' ramps too.")
+@click.option("--each", is_flag=True, help="The ramp and preset limits of each mailbox too.")
 @click.pass_context
-def limits_command(ctx: click.Context, ramps: bool) -> None:
+def limits_command(ctx: click.Context, each: bool) -> None:
     """Every limit, and how much of it is used; `limits set` changes one."""
     if ctx.invoked_subcommand is not None:
         return
     with opened() as it:
-        rows = read_limits(it.connection, now=datetime.now(UTC), with_ramps=ramps)
+        rows = read_limits(it.connection, now=datetime.now(UTC), with_each=each)
     table = Table(box=None, pad_edge=False)
     for column in ("scope", "of", "window", "used", "maximum", "fullest", "source"):
         table.add_column(column, justify="right" if column in ("used", "maximum") else "left")
     for row in rows:
-        each = row.scope or f"each {row.scope_kind}"
-        table.add_row(row.scope_kind, each, str(row.window), str(row.used), str(row.maximum), row.fullest, row.source)
+        of = row.scope or f"each {row.scope_kind}"
+        table.add_row(row.scope_kind, of, str(row.window), str(row.used), str(row.maximum), row.fullest, row.source)
     console.print(table if rows else "There are no limits yet; `mailfleet apply fleet.toml` sets them.")
 
 

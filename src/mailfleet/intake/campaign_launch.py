@@ -71,6 +71,7 @@ def launch(connection: Connection, shown: LaunchPlan, *, was: CampaignState, rea
                 f"The campaign {name} changed while you looked at it; nothing was started.", hint="Run it again."
             )
         enrolled = connection.execute(QUERIES["enroll"], {"campaign": plan.stored.id}).rowcount
+        connection.execute(QUERIES["check_enrolled"])
         set_campaign_state(connection, name, CampaignState.RUNNING, was=[was], reason=reason)
     return enrolled
 

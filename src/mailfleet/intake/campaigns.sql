@@ -141,12 +141,12 @@ SELECT count(*) AS contacts,
        count(*) FILTER (WHERE f.is_enrolled) AS enrolled,
        count(*) FILTER (WHERE NOT f.is_suppressed AND NOT f.has_no_basis AND NOT f.is_enrolled) AS eligible
 FROM (
-    SELECT EXISTS (SELECT 1 FROM suppression s WHERE s.digest = ANY(c.digests)) AS is_suppressed,
-           c.lawful_basis = 'none' AS has_no_basis, e.id IS NOT NULL AS is_enrolled
+    SELECT s.digest IS NOT NULL AS is_suppressed, c.lawful_basis = 'none' AS has_no_basis, e.id IS NOT NULL AS is_enrolled
     FROM (SELECT DISTINCT m.contact_id FROM list_member m JOIN contact_list l ON l.id = m.contact_list_id
           WHERE l.name = ANY(%(lists)s)) AS listed
     JOIN contact c ON c.id = listed.contact_id
     LEFT JOIN enrollment e ON e.campaign_id = %(campaign)s AND e.contact_id = c.id
+    LEFT JOIN LATERAL (SELECT digest FROM suppression WHERE digest = ANY(c.digests) LIMIT 1) AS s ON true
 ) AS f
 
 -- name: enroll
@@ -161,6 +161,11 @@ JOIN contact c ON c.id = listed.contact_id
 WHERE c.lawful_basis <> 'none' AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.digest = ANY(c.digests))
 ORDER BY c.id
 ON CONFLICT (campaign_id, contact_id) DO NOTHING
+
+-- name: check_enrolled
+-- Looks up what a million new rows refer to before the stop lock is taken, not at the commit, under it.
+-- Callers: launch.
+SET CONSTRAINTS ALL IMMEDIATE
 
 -- name: end_enrollments
 -- What a stopped campaign still has under way ends; the planner cancels the letters that wait. A row that a settlement

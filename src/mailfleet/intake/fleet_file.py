@@ -22,11 +22,12 @@ from mailfleet.intake.values import (
     parse_slug,
     parse_url,
     parse_window,
+    write_duration,
     write_window,
 )
 from mailfleet.mail.addresses import parse_domain
 from mailfleet.model.words import ScopeKind, Security
-from mailfleet.outbox.limits import Window
+from mailfleet.outbox.limits import SLACK, Window
 from mailfleet.providers.presets import GENERIC, find_preset, load_presets
 
 ALL = "*"
@@ -287,6 +288,10 @@ def _settings(table: Table) -> FleetSettings:
     table.close()
     if settings.reserve_ahead >= settings.lease:
         table.report("reserve_ahead must be shorter than lease: a sender submits what it reserved inside its lease")
+    if settings.reserve_ahead >= SLACK:
+        table.report(
+            f"reserve_ahead must be shorter than {write_duration(SLACK)}: a letter reserved earlier is withdrawn"
+        )
     if not settings.ramp_start <= settings.daily_limit <= settings.hard_cap:
         table.report("ramp_start must not be above daily_limit, nor daily_limit above hard_cap")
     return settings

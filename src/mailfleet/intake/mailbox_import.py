@@ -43,7 +43,7 @@ def review_mailboxes(
     completed = (completer.complete(row) if isinstance(row, Row) else row for row in table)
     placer = Placer(fleet)
     reviewed = []
-    for row in read_mailbox_rows(completed, columns, defaults, presets):  # type: ignore[arg-type]
+    for row in read_mailbox_rows(completed, columns, defaults, presets):
         known = stored.get(row.address.normalised) if isinstance(row, MailboxRow) else None
         placed = _placed(row, known, placer, table.path.parent)
         mailbox = _complete(placed, known, fleet, presets) if isinstance(placed, MailboxRow) else None

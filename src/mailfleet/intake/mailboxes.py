@@ -5,7 +5,7 @@ comes from the defaults and from the provider's preset; an empty cell says nothi
 stored and no server asked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
@@ -183,11 +183,11 @@ def map_mailbox_columns(table: Table) -> ColumnMap:
 
 
 def read_mailbox_rows(
-    table: Table, columns: ColumnMap, defaults: MailboxDefaults, presets: Mapping[str, Preset]
+    rows: Iterable[Row | RowProblem], columns: ColumnMap, defaults: MailboxDefaults, presets: Mapping[str, Preset]
 ) -> Iterator[MailboxRow | RowProblem]:
     """Every row of the file, in its order; an address that stood in an accepted row above is refused."""
     first_lines: dict[str, int] = {}
-    for row in table:
+    for row in rows:
         read = row if isinstance(row, RowProblem) else read_mailbox_row(row, columns, defaults, presets)
         if isinstance(read, MailboxRow):
             first = first_lines.setdefault(read.address.normalised, read.line)

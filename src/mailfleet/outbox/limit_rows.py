@@ -28,14 +28,14 @@ class LimitRow:
     fullest: str
 
 
-def read_limits(connection: Connection, *, now: datetime, with_ramps: bool) -> list[LimitRow]:
-    """Every limit with its usage now; the mailboxes' ramps only when asked for."""
+def read_limits(connection: Connection, *, now: datetime, with_each: bool) -> list[LimitRow]:
+    """Every limit with its usage now; the ramps and preset limits of single mailboxes only when asked for."""
     names = {(row.kind, row.key): row.name for row in connection.execute(QUERIES["names"]).fetchall()}
     usages: dict[int, dict[str, Usage]] = defaultdict(dict)
     for row in connection.execute(QUERIES["usages"]).fetchall():
         usages[row.limit_id][row.scope_key] = Usage.stored(row.head, row.counts)
     found = []
-    for row in connection.execute(QUERIES["limits"], {"with_ramps": with_ramps}).fetchall():
+    for row in connection.execute(QUERIES["limits"], {"with_each": with_each}).fetchall():
         window = Window(row.window_kind, timedelta(seconds=row.window_seconds), row.window_zone)
         now_used = {key: usage.at(window.bucket(now), window.span).used for key, usage in usages[row.id].items()}
         fullest = max(now_used, key=lambda key: now_used[key], default="")

@@ -1,7 +1,8 @@
 -- name: limits
--- Every limit but the ramps, with its fullest scope. Index: usage_pkey.
+-- Every limit; those that planner and presets set for single mailboxes only when asked for. Index: usage_pkey.
 SELECT l.id, l.scope_kind, l.scope_key, l.window_kind, l.window_seconds, l.window_zone, l.maximum, l.source
-FROM sending_limit l WHERE l.source <> 'ramp' OR %(with_ramps)s
+FROM sending_limit l WHERE %(with_each)s
+   OR NOT (l.scope_kind = 'mailbox' AND (l.source = 'ramp' OR l.source LIKE 'preset %%'))
 ORDER BY l.scope_kind, l.scope_key NULLS FIRST, l.window_seconds
 
 -- name: usages

@@ -4,6 +4,8 @@ One SQLite file a sender process, WAL and synchronous=FULL, written by one threa
 `begin` or `dot` returns when the entry would survive a power cut. A lock on the file tells the living from the dead:
 who holds it may say what became of the journal's earlier attempts.
 
+Its silence about an attempt is a statement: not begun. So a journal of which anything is damaged says nothing at all.
+
     begin   the letter's first byte may have left
     dot     its final dot may have left: without an outcome it is ambiguous
     done    the outcome is known, and perhaps not yet settled
@@ -15,7 +17,9 @@ import json
 import os
 import queue
 import sqlite3
+import sys
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,13 +37,30 @@ Phase = Literal["begin", "dot", "done"]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entry (
-    attempt_id INTEGER PRIMARY KEY, phase TEXT NOT NULL, began_at TEXT NOT NULL DEFAULT '', result TEXT
+    attempt_id INTEGER PRIMARY KEY, phase TEXT NOT NULL, began_at TEXT NOT NULL DEFAULT '', result TEXT,
+    mark INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-_BEGIN = "INSERT OR REPLACE INTO entry (attempt_id, phase, began_at) VALUES (?, 'begin', ?)"
-_DOT = "UPDATE entry SET phase = 'dot' WHERE attempt_id = ?"
-_DONE = "INSERT OR REPLACE INTO entry (attempt_id, phase, result) VALUES (?, 'done', ?)"
+_BEGIN = "INSERT OR REPLACE INTO entry VALUES (?1, 'begin', ?2, NULL, mark_of(?1, 'begin', ?2, NULL))"
+_DOT = "UPDATE entry SET phase = 'dot', mark = mark_of(attempt_id, 'dot', began_at, NULL) WHERE attempt_id = ?"
+_DONE = "INSERT OR REPLACE INTO entry VALUES (?1, 'done', '', ?2, mark_of(?1, 'done', '', ?2))"
 _FORGET = "DELETE FROM entry WHERE attempt_id = ?"
+_DAMAGED = "SELECT count(*) FROM entry WHERE mark <> mark_of(attempt_id, phase, began_at, result)"
+_NO_ATTEMPT = 0  # no attempt bears this id
+
+# What a disk says, and no damage to the file: https://www.sqlite.org/rescode.html
+_DISK = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,8 @@ class Journal:
         self._database, self.id = _open_or_replace(path)
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.failure: SetupError | None = None
+        """Why the latest write failed; None when it did not."""
         self._thread = threading.Thread(target=self._write_groups, name=f"journal {path.name}", daemon=True)
         self._thread.start()
 
@@ -101,6 +124,11 @@ class Journal:
         """Drops settled entries, some time soon: one that comes back is settled twice, which changes nothing."""
         for attempt_id in attempt_ids:
             self._writes.put(_Write(_FORGET, (attempt_id,), None))
+
+    async def try_again(self) -> None:
+        """SetupError when it still cannot be written."""
+        await self.begin(_NO_ATTEMPT, "")
+        self.forget([_NO_ATTEMPT])
 
     def entries(self) -> dict[int, Entry]:
         """Every entry by attempt id. Read before the first write of this process."""
@@ -141,7 +169,7 @@ class Journal:
                 f"The journal {self.path} cannot be written: {cause}",
                 hint="Free space on its disk. Nothing new begins until then; what is known is settled all the same.",
             )
-            get_log().critical("journal_failed", path=str(self.path), error=str(cause))
+        self.failure = error
         waiters = [write.waiter for write in group if write.waiter is not None]
         if waiters and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, waiters, error)
@@ -182,13 +210,13 @@ def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, UUID]:
     """
     try:
         return _open(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
+    except (sqlite3.DatabaseError, ValueError) as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _DISK:
             raise SetupError(
                 f"The journal {path} cannot be opened: {error}",
                 hint="Free space on its disk or mend its permissions; a sender does not begin without a journal.",
             ) from error
-        kept = path.with_suffix(f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        kept = path.with_suffix(f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         path.rename(kept)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -203,6 +231,12 @@ def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, UUID]:
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
+    """sqlite3.DatabaseError or ValueError when anything in it is damaged.
+
+    1. what the last writer had committed. 2. the file's own order. 3. whether all that was committed is there still.
+    4. each entry's mark.
+    """
+    committed = _committed(path)
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         with closing(database.execute("PRAGMA quick_check(1)")) as check:
@@ -210,7 +244,12 @@ def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
                 raise sqlite3.DatabaseError(found)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 1000"):
             database.execute(f"PRAGMA {pragma}").fetchall()
+        if committed > max(0, database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]):
+            raise sqlite3.DatabaseError("the end of its write-ahead log is lost")
+        database.create_function("mark_of", 4, _mark, deterministic=True)
         database.executescript(_SCHEMA)
+        if database.execute(_DAMAGED).fetchone()[0]:
+            raise sqlite3.DatabaseError("an entry does not bear its mark")
         row = database.execute("SELECT id FROM journal").fetchone()
         if row is None:
             row = (str(uuid4()),)
@@ -219,3 +258,31 @@ def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
     except BaseException:
         database.close()
         raise
+
+
+def _mark(*values: object) -> int:
+    """SQLite looks after its pages' order, not after what stands in them."""
+    return zlib.crc32(repr(values).encode())
+
+
+def _committed(path: Path) -> int:
+    """How many frames of the write-ahead log the last writer knew to be committed.
+
+    SQLite takes a damaged frame for the log's end and says nothing; what came after it would be lost in silence. The
+    writer's own count outlives it in the log's index (https://www.sqlite.org/walformat.html, 2.1), if not a power cut:
+    then the index may be one of an earlier log, and bears another salt.
+    """
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    try:
+        found = index.read_bytes()[:96]
+    except FileNotFoundError:
+        return 0
+    if len(found) < 96 or found[:48] != found[48:] or not found[12]:
+        return 0
+    salt = b""
+    try:
+        salt = log.read_bytes()[16:24]
+    except FileNotFoundError:
+        pass
+    is_of_log = not salt or salt == found[32:40]
+    return int.from_bytes(found[16:20], sys.byteorder) if is_of_log else 0

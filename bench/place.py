@@ -1,0 +1,63 @@
+"""Where the figures are taken: a PostgreSQL of the product's own settings, durable, and databases with the schema."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from mailfleet.base.postgres import EmbeddedPostgres
+from mailfleet.model.schema import migrate
+
+TEMPLATE = "template_bench"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    folder: Path
+    postgres: EmbeddedPostgres
+
+    @contextmanager
+    def database(self) -> Iterator[tuple[str, Path]]:
+        """The conninfo of a new database, and a home of its own; both gone afterwards."""
+        name = f"bench_{next(_numbers)}"
+        home = self.folder / name
+        home.mkdir()
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE)
+        try:
+            yield self.postgres.conninfo(name), home
+        finally:
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+            shutil.rmtree(home)
+
+    @property
+    def postgres_pid(self) -> int:
+        assert self.postgres.pid is not None, "PostgreSQL has ended"
+        return self.postgres.pid
+
+    def _execute(self, query: str, *names: str) -> None:
+        with psycopg.connect(self.postgres.conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL(query).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+
+
+@contextmanager
+def open_place(parent: Path | None) -> Iterator[Place]:
+    """In a new folder below `parent` (default: the temporary folder), which must be a disk for a commit to cost."""
+    folder = Path(tempfile.mkdtemp(prefix="mailfleet-bench-", dir=parent))
+    folder.chmod(0o711)
+    try:
+        with EmbeddedPostgres(folder / "postgres") as postgres:
+            place = Place(folder, postgres)
+            postgres.create_database(TEMPLATE)
+            migrate(postgres.conninfo(TEMPLATE))
+            with psycopg.connect(postgres.conninfo(TEMPLATE), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION pg_stat_statements")
+            yield place
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
