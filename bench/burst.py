@@ -89,7 +89,6 @@ def _measure(
 ) -> Burst:
     pids = [sender.pid for sender in running]
     _plan(planning, 0, -1)  # an empty run: its imports and first connection are no part of any figure
-    connection.execute("CHECKPOINT")
     connection.execute("SELECT pg_stat_statements_reset()")
     before = (cpu_seconds(planning.pid), cpu_of(pids), cpu_of_tree(place.postgres_pid))
     began = time.monotonic()

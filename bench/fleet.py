@@ -15,8 +15,8 @@ from mailfleet.outbox.vault import Vault, open_vault
 
 ROOM = 1_000_000  # chosen: no limit binds in a burst; each is counted all the same
 TOPICS = ("payroll", "spare parts", "night shifts", "cold chain", "invoices", "site surveys", "training")
-# Scope kind, window in seconds: what a fleet of this kind has, besides the ramp's own limit on each mailbox.
-LIMITS = (("domain", 86400), ("account", 86400), ("provider", 3600), ("recipient_domain", 86400), ("fleet", 86400))
+# Scope kind, window in seconds: the design's caps and an account's, besides the ramp's own limit on each mailbox.
+LIMITS = (("mailbox", 86400), ("domain", 86400), ("account", 86400))
 
 
 @dataclass(frozen=True, slots=True)

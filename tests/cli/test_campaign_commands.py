@@ -85,7 +85,7 @@ def test_start_asks_first_and_shows_what_it_would_do(world: World, commands: Com
         "Writes as     northwind",
         "Contacts      2 to be enrolled, of 3 on labs",
         "Left out      1 without a lawful basis, 0 suppressed",
-        "Letters       4 at most, in 2 steps, 1 days at least",
+        "Letters       4 at most, in 2 steps, over 1 or more days",
         "Pool          2 mailboxes, 60 letters a day at most, fewer while they ramp",
     ):
         assert line in asked.stdout
@@ -124,7 +124,7 @@ def test_resume_asks_before_it_enrolls_more(world: World, commands: Commands) ->
     world.lay_contacts(Person("new@d.test"))
     assert commands.run("campaign", "resume", "labs", answer="n\n").exit_code == 1
     assert (len(world.enrolled()), world.one("SELECT state FROM campaign")) == (2, "paused")
-    assert "1 more contacts enrolled" in commands.run("campaign", "resume", "labs", "--yes").stdout
+    assert "1 more enrolled" in commands.run("campaign", "resume", "labs", "--yes").stdout
 
 
 def test_a_start_that_is_not_allowed_says_every_reason(world: World, commands: Commands) -> None:

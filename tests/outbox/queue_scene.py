@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from psycopg.rows import tuple_row
+
 import laid
 from mailfleet.base.clock import DatabaseClock
 from mailfleet.base.db import Connection
@@ -121,9 +123,11 @@ async def sender(
     lease: timedelta = timedelta(seconds=60),
     ahead: timedelta = timedelta(seconds=10),
     journal: UUID | None = None,
+    number: int | None = None,
 ) -> AsyncIterator[Hand]:
+    """A new run of a sender, or one more door for that of `number`."""
     journal = journal or uuid4()
-    number = await register_sender(place.conninfo, host, journal)
+    number = number or await register_sender(place.conninfo, host, journal)
     outbox = Outbox(
         place.conninfo,
         sender_id=number,
@@ -157,13 +161,13 @@ def result(reservation: Reservation, outcome: Outcome, **details: Any) -> Result
 
 def one(connection: Connection, query: str, *values: object) -> Any:
     """The single value of a query."""
-    row = connection.execute(query, values).fetchone()
-    assert row is not None, query
-    return row[0]
+    [(value,)] = rows(connection, query, *values)
+    return value
 
 
 def rows(connection: Connection, query: str, *values: object) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in connection.execute(query, values).fetchall()]
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(query, values).fetchall()
 
 
 async def blocked(connection: Connection, *, backends: int = 1) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from queue_scene import Place, blocked, one, queue, result, rows, sender
+from queue_scene import DEADLINE, Place, blocked, one, result, rows, sender
 
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import InputError
@@ -237,37 +237,53 @@ async def test_a_reservation_waits_for_the_stop_under_way(
 
 
 @pytest.mark.xfail(strict=True, reason="settle neither takes the stop lock nor tells the senders")
-async def test_a_stop_by_a_reply_is_ordered_and_told_like_any_other(place: Place, connection: Connection) -> None:
-    """A reply that suppresses or holds waits for the reservations under way and calls back what is reserved elsewhere."""
+async def test_a_stop_by_a_reply_is_ordered_and_told_like_any_other(
+    place: Place, connection: Connection, other: Connection
+) -> None:
+    """A reply that suppresses waits for the reservations under way, and calls back what is reserved elsewhere."""
     it = place(mailboxes=2, contacts=2)
-    async with sender(it) as hand, sender(it) as facts, listen(it.conninfo) as channels:
-        taken = await hand.take()
+    other.execute(f"LISTEN {STOP_CHANNEL}")
+    async with sender(it) as hand:
+        [taken, _] = await hand.take()
         with connection.transaction():
             connection.execute(QUERIES["begin"], {"stop_lock": STOP_LOCK})  # another sender's reservation
-            dead = result(taken[0], Outcome.REJECTED, suppress=True, reply="550 5.1.1 no such user")
-            turn = asyncio.create_task(facts.outbox.settle([dead]))
-            async with asyncio.timeout(2):
-                await blocked(connection)
+            dead = result(taken, Outcome.REJECTED, suppress=True, reply="550 5.1.1 no such user")
+            turn = asyncio.create_task(hand.outbox.settle([dead]))
+            done, _ = await asyncio.wait([turn], timeout=0.5)
         await turn
-        async with asyncio.timeout(2):
-            assert await anext(channels) == STOP_CHANNEL
+    assert not done
+    assert told(other) == [STOP_CHANNEL]
 
 
-async def test_every_stop_is_told_to_the_senders(place: Place, connection: Connection) -> None:
+def test_every_stop_is_told_to_the_senders(place: Place, connection: Connection, other: Connection) -> None:
     """A suppression, a hold and a campaign's pause each wake who listens, once they are committed."""
     it = place(contacts=1)
     name = one(connection, "SELECT name FROM campaign")
-    async with listen(it.conninfo) as channels:
-        for stop in (
-            lambda: suppress(connection, it.vault.digester, "a@b.example", reason="no", source="test"),
-            lambda: hold(connection, ScopeKind.FLEET, "", reason="r", set_by="ann"),
-            lambda: set_campaign_state(
-                connection, name, CampaignState.PAUSED, was=[CampaignState.RUNNING], reason="r"
-            ),
-        ):
-            stop()
-            async with asyncio.timeout(20):
-                assert await anext(channels) == STOP_CHANNEL
+    other.execute(f"LISTEN {STOP_CHANNEL}")
+    suppress(connection, it.vault.digester, "a@b.example", reason="no", source="test")
+    assert told(other) == [STOP_CHANNEL]
+    hold(connection, ScopeKind.FLEET, "", reason="r", set_by="ann")
+    assert told(other) == [STOP_CHANNEL]
+    set_campaign_state(connection, name, CampaignState.PAUSED, was=[CampaignState.RUNNING], reason="r")
+    assert told(other) == [STOP_CHANNEL]
+
+
+def told(listener: Connection) -> list[str]:
+    """The channel of the next notification."""
+    return [notice.channel for notice in listener.notifies(timeout=DEADLINE, stop_after=1)]
+
+
+@pytest.mark.xfail(run=False, reason="leaving waits for ever for a lock that the suspended generator holds")
+async def test_who_stops_listening_in_mid_word_is_not_stuck(place: Place, connection: Connection) -> None:
+    """An error while a notification is worked off ends the listening; the sender can listen anew."""
+    it = place(contacts=1)
+    for _ in range(2):
+        with pytest.raises(psycopg.OperationalError, match="gone"):
+            async with asyncio.timeout(DEADLINE), listen(it.conninfo) as channels:
+                hold(connection, ScopeKind.FLEET, "", reason="r", set_by="ann")
+                async for channel in channels:
+                    assert channel == STOP_CHANNEL
+                    raise psycopg.OperationalError("the database is gone")
 
 
 async def test_recall_names_what_may_no_longer_leave_and_nothing_else(place: Place, connection: Connection) -> None:
@@ -295,11 +311,9 @@ async def test_a_campaign_moves_only_from_the_states_it_may_leave(place: Place, 
         set_campaign_state(connection, "nothing", CampaignState.PAUSED, was=running, reason="rest")
     async with sender(it) as hand:
         assert await hand.take() == []
-    set_campaign_state(connection, name, CampaignState.RUNNING, was=[CampaignState.PAUSED], reason="")
-    queue(connection)
-    connection.execute("UPDATE message SET due_at = clock_timestamp()")
-    async with sender(it) as hand:
-        assert len(await hand.take()) == 2
+        set_campaign_state(connection, name, CampaignState.RUNNING, was=[CampaignState.PAUSED], reason="")
+        connection.execute("UPDATE message SET due_at = clock_timestamp()")
+        assert len(await hand.reserve()) == 2
 
 
 def test_a_suppression_twice_is_one(place: Place, connection: Connection) -> None:
@@ -316,8 +330,8 @@ def test_a_suppression_twice_is_one(place: Place, connection: Connection) -> Non
         suppress(connection, it.vault.digester, "not an address@", reason="r", source="s")
 
 
-def test_threads_do_not_matter_to_a_lock(place: Place, connection: Connection, database: str) -> None:
-    """Many stops at once on connections of their own come one after the other, and all are committed."""
+def test_many_stops_at_once_come_one_after_the_other(place: Place, connection: Connection, database: str) -> None:
+    """Stops on connections of their own wait for each other, and all are committed."""
     place(contacts=1)
     errors: list[psycopg.Error] = []
 

@@ -28,7 +28,7 @@ DOMAINS = ("a.example", "b.example")
 WINDOWS = (
     Window("rolling"),
     Window("rolling", timedelta(hours=1)),
-    Window("rolling", timedelta(minutes=10)),
+    Window("rolling", timedelta(seconds=700)),  # its buckets begin between two microseconds
     Window("calendar", zone="Europe/Berlin"),
     Window("calendar", zone="UTC"),
 )

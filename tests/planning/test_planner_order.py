@@ -133,15 +133,58 @@ def test_a_backlog_after_a_pause_is_paced_and_limited() -> None:
 
 def test_a_limit_frees_room_inside_the_horizon() -> None:
     """Usage that leaves the window at half past makes room for a letter from then on, not before."""
-    hour = Window("rolling", HOUR)
-    freed = NOW + 30 * MINUTE
-    bucket = hour.bucket(freed) - hour.span
-    counts = [0] * hour.span
-    counts[hour.bucket(NOW) - bucket] = 2
-    limits = (Limit(1, ScopeKind.PROVIDER, "1", hour, 2, {"1": Usage(hour.bucket(NOW), tuple(counts))}),)
+    limits = (full_until_half_past(ScopeKind.PROVIDER),)
     rows = tuple(opening(number) for number in range(5))
     result = plan_hour(Snapshot((mailbox(1, pace=MINUTE),), limits, (), (campaign(1, 1),), rows))
-    assert len(result.slots) == 2 and result.slots[0].due_at >= hour.bucket_start(hour.bucket(freed))
+    assert len(result.slots) == 2 and result.slots[0].due_at >= NOW + 30 * MINUTE
+
+
+def full_until_half_past(kind: ScopeKind) -> Limit:
+    """A limit of 2 an hour that is full now and has room from 9:30 on."""
+    hour = Window("rolling", HOUR)
+    counts = [0] * hour.span
+    counts[hour.bucket(NOW) - hour.bucket(NOW + 30 * MINUTE) + hour.span] = 2
+    return Limit(1, kind, None, hour, 2, {key: Usage(hour.bucket(NOW), tuple(counts)) for key in ("1", "r.example")})
+
+
+def test_a_receiver_that_is_full_for_now_has_its_letter_later() -> None:
+    """A recipient domain's limit moves a letter inside the horizon, and lets letters to others go at once."""
+    limits = (full_until_half_past(ScopeKind.RECIPIENT_DOMAIN),)
+    rows = (opening(1), replace(opening(2), recipient_domain="other.example"))
+    slots = plan_hour(Snapshot((mailbox(1), mailbox(2)), limits, (), (campaign(1, 1, 2),), rows)).slots
+    assert [slot.enrollment_id for slot in slots] == [2, 1]
+    assert slots[0].due_at < NOW + 3 * MINUTE and slots[1].due_at >= NOW + 30 * MINUTE
+
+
+def test_a_mailbox_without_a_turn_for_one_letter_has_one_for_another() -> None:
+    """A mailbox busy in one contact's hours, or while one receiver has room, is not lost to the letters after it."""
+    box = replace(mailbox(1, pace=32 * MINUTE), queued=(Queued(NOW + 32 * MINUTE, "other.example", 1),))
+    limits = (full_until_half_past(ScopeKind.RECIPIENT_DOMAIN),)
+    window = LocalWindow.parse((2,), ["09:00-09:30", "10:30-12:00"], "UTC")
+    rows = (
+        replace(opening(1, waited=3 * MINUTE), zone="Europe/Berlin", recipient_domain="other.example"),
+        opening(2, waited=2 * MINUTE),
+        replace(opening(3), recipient_domain="other.example"),
+    )
+    result = plan_hour(Snapshot((box,), limits, (), (replace(campaign(1, 1), window=window),), rows))
+    assert [(slot.enrollment_id, slot.due_at) for slot in result.slots] == [(3, NOW)]
+
+
+def test_a_clock_that_went_back_gives_no_room() -> None:
+    """What was reserved on a later day than today's counts today: time never gives room."""
+    day = Window("calendar", zone="UTC")
+    limits = (Limit(1, ScopeKind.MAILBOX, None, day, 3, {"1": Usage(day.bucket(NOW) + 1, (3,))}),)
+    result = plan_hour(Snapshot((mailbox(1),), limits, (), (campaign(1, 1),), (opening(1),)))
+    assert not result.slots
+    assert result.reasons[0].retry_at == NOW.replace(hour=0) + timedelta(days=2)
+
+
+def test_a_contact_stays_with_its_mailbox_while_that_cannot_write() -> None:
+    """Law 5: an opening of another campaign waits for the contact's own mailbox, though another of the pool is idle."""
+    limits = (Limit(1, ScopeKind.MAILBOX, "1", DAY, 0),)
+    rows = (follow_up(1, 1), replace(opening(2), contact_id=1))
+    result = plan_hour(Snapshot((mailbox(1), mailbox(2)), limits, (), (campaign(1, 1, 2),), rows))
+    assert [reason.binding for reason in result.reasons] == [1, 1]
 
 
 def test_a_contact_is_written_to_when_its_own_window_opens() -> None:
@@ -156,10 +199,10 @@ def test_a_contact_is_written_to_when_its_own_window_opens() -> None:
 
 def test_a_window_that_opens_soon_after_a_queued_letter_waits_for_the_pace() -> None:
     """The gap to the turn before is kept also where the search begins between two turns."""
-    box = replace(mailbox(1, pace=25 * MINUTE), queued=(Queued(NOW + 20 * MINUTE, "r.example", 1),))
+    box = replace(mailbox(1, pace=25 * MINUTE), queued=(Queued(NOW + 26 * MINUTE, "r.example", 1),))
     pool = replace(campaign(1, 1), window=LocalWindow.parse((2,), ["09:30-12:00"], "UTC"))
     (slot,) = plan_hour(Snapshot((box,), (), (), (pool,), (opening(1),))).slots
-    assert slot.due_at >= NOW + 45 * MINUTE
+    assert slot.due_at >= NOW + 51 * MINUTE
 
 
 def test_jitter_leads_out_of_no_window_and_into_no_neighbour() -> None:

@@ -196,12 +196,12 @@ def campaign_resume(name: str, yes: bool) -> None:
                 click.confirm(f"Resume {name} and enroll them?", abort=True)
         by = f"resumed by {getpass.getuser()}"
         enrolled = launch(it.connection, plan, was=CampaignState.PAUSED, reason=by)
-    click.echo(f"{name} goes on" + (f": {enrolled} more contacts enrolled." if enrolled else "."))
+    click.echo(f"{name} goes on" + (f": {enrolled} more enrolled." if enrolled else "."))
 
 
 def _plan_lines(plan: LaunchPlan) -> Iterator[str]:
     campaign, audience = plan.stored.content, plan.audience
-    days = f", {ceil(plan.letters / plan.capacity)} days at least" if plan.capacity else ""
+    days = f", over {ceil(plan.letters / plan.capacity)} or more days" if plan.capacity else ""
     yield f"Writes as     {campaign.identity}"
     yield f"Contacts      {audience.eligible} to be enrolled, of {audience.contacts} on {', '.join(campaign.lists)}"
     if audience.no_basis or audience.suppressed:

@@ -9,12 +9,11 @@ import click
 from mailfleet.base.children import on_stop
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.home import lock_home
-from mailfleet.base.log import configure_log
+from mailfleet.base.log import configure_log, get_log
 from mailfleet.base.postgres import DATABASE, EmbeddedPostgres
 from mailfleet.base.settings import Settings, read_settings
 from mailfleet.cli.looking import read_counts
-from mailfleet.cli.opening import database
-from mailfleet.model.schema import check_schema, migrate
+from mailfleet.cli.opening import bring_up, check_database, database
 from mailfleet.outbox.vault import open_vault
 from mailfleet.sending.supervisor import Supervisor
 
@@ -35,11 +34,11 @@ def up_command(least: int, most: int) -> None:
         server = None if settings.database_url else stack.enter_context(EmbeddedPostgres(settings.home / "postgres"))
         if server is None:
             conninfo = settings.database_url or ""
-            check_schema(conninfo)
+            check_database(conninfo)
         else:
             server.create_database(DATABASE)
             conninfo = server.conninfo(DATABASE)
-            migrate(conninfo)
+            bring_up(conninfo)
         click.echo(f"Mailfleet is up. Home: {settings.home}. Stop with Ctrl-C.")
         _supervise(settings, conninfo, least, most, server)
     click.echo("Stopped; nothing is left running.")
@@ -65,7 +64,7 @@ def senders_command(least: int, most: int) -> None:
 def migrate_command() -> None:
     """Bring the database to this version's schema."""
     settings = read_settings()
-    with database(settings, bring_up=True):
+    with database(settings, migrates=True):
         click.echo("The schema is up to date.")
 
 
@@ -79,18 +78,25 @@ def _supervise(settings: Settings, conninfo: str, least: int, most: int, server:
         most=max(least, most),
         environment={"MAILFLEET_HOME": str(settings.home)},
         each_turn=reporter.tell,
+        keep_database=reporter.keep_server,
     )
     on_stop(supervisor.stop, with_parent=False)
     supervisor.run()
 
 
 class _Reporter:
-    """A line whenever the numbers changed."""
+    """A line whenever the numbers changed; the embedded server's health."""
 
     def __init__(self, server: EmbeddedPostgres | None) -> None:
         self._server = server
         self._turn = 0
         self._last = ""
+
+    def keep_server(self) -> None:
+        """Starts the embedded server again when it has ended by itself; SetupError when it cannot."""
+        if self._server is not None and self._server.pid is None:
+            get_log().critical("postgres_fell", next="it is started again")
+            self._server.start()
 
     def tell(self, connection: Connection, senders: int) -> None:
         self._turn += 1

@@ -77,7 +77,8 @@ def check_names(connection: Connection, campaign: CampaignFile, path: Path) -> t
     known = {row.kind: row.names for row in connection.execute(QUERIES["known_names"]).fetchall()}
     file = TomlFile.open(path)
     named: list[tuple[KeyPath, str, str]] = [(("identity",), "identity", campaign.identity)]
-    named += [(("list", place), "list", name) for place, name in enumerate(campaign.lists)]
+    only_one = len(campaign.lists) == 1
+    named += [(("list",) if only_one else ("list", at), "list", name) for at, name in enumerate(campaign.lists)]
     if isinstance(campaign.pool, str):
         named.append((("pool",), "pool", campaign.pool))
     for key, kind, name in named:

@@ -85,7 +85,11 @@ class Journal:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
-        self._database, self.id = _open_or_replace(path)
+        try:
+            self._database, self.id = _open_or_replace(path)
+        except BaseException:
+            os.close(lock)
+            raise
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: SetupError | None = None
@@ -239,11 +243,11 @@ def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
     committed = _committed(path)
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 1000"):
+            database.execute(f"PRAGMA {pragma}").fetchall()
         with closing(database.execute("PRAGMA quick_check(1)")) as check:
             if (found := check.fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(found)
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 1000"):
-            database.execute(f"PRAGMA {pragma}").fetchall()
         if committed > max(0, database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]):
             raise sqlite3.DatabaseError("the end of its write-ahead log is lost")
         database.create_function("mark_of", 4, _mark, deterministic=True)
@@ -266,23 +270,24 @@ def _mark(*values: object) -> int:
 
 
 def _committed(path: Path) -> int:
-    """How many frames of the write-ahead log the last writer knew to be committed.
+    """How many frames of the write-ahead log, at least, were committed.
 
     SQLite takes a damaged frame for the log's end and says nothing; what came after it would be lost in silence. The
-    writer's own count outlives it in the log's index (https://www.sqlite.org/walformat.html, 2.1), if not a power cut:
-    then the index may be one of an earlier log, and bears another salt.
+    last writer's count outlives it in the log's index (https://www.sqlite.org/walformat.html, 2.1). After a power cut
+    the index may be one of an earlier log, and bears another salt: then the log has one frame at least.
     """
     log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
-    try:
-        found = index.read_bytes()[:96]
-    except FileNotFoundError:
-        return 0
+    found = _head(index, 96)
     if len(found) < 96 or found[:48] != found[48:] or not found[12]:
         return 0
-    salt = b""
+    count = int.from_bytes(found[16:20], sys.byteorder)
+    salt = _head(log, 32)[16:24]
+    return count if salt in (b"", found[32:40]) else min(count, 1)
+
+
+def _head(path: Path, size: int) -> bytes:
     try:
-        salt = log.read_bytes()[16:24]
+        with path.open("rb") as file:
+            return file.read(size)
     except FileNotFoundError:
-        pass
-    is_of_log = not salt or salt == found[32:40]
-    return int.from_bytes(found[16:20], sys.byteorder) if is_of_log else 0
+        return b""

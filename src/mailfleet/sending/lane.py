@@ -14,21 +14,23 @@ A letter's way through a lane, and what a death at each point leaves:
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from mailfleet.base.clock import DatabaseClock, monotonic, utc_now
 from mailfleet.base.errors import ProviderError, SetupError
+from mailfleet.base.log import get_log
+from mailfleet.model.words import Outcome
 from mailfleet.outbox.limits import SLACK
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation
 from mailfleet.outbox.rules import Refusal, Result, RetryPolicy
 from mailfleet.providers.endpoint import Deadlines
-from mailfleet.providers.faults import Unreached
 from mailfleet.providers.smtp import Envelope, SmtpSession
-from mailfleet.sending.journal import Journal
+from mailfleet.sending.caps import ConnectionCaps
+from mailfleet.sending.journal import Journal, Phase
 from mailfleet.sending.letters import SendingMailbox
-from mailfleet.sending.outcomes import failed, lost_before_dot, submitted, withdrawn
+from mailfleet.sending.outcomes import broken, failed, lost_after_dot, lost_before_dot, submitted, withdrawn
 
+CONNECT_AHEAD = 2.0  # chosen: seconds before its moment in which a letter's connection is opened
 LEASE_MARGIN = 2.0  # chosen: seconds of a lease that are left alone: clocks drift, a write takes time
 
 
@@ -54,7 +56,7 @@ class Means:
     deadlines: Deadlines
     retry: RetryPolicy
     helo: str
-    connection_slot: Callable[[SendingMailbox], AbstractAsyncContextManager[None]]
+    caps: ConnectionCaps
     report: Callable[[Result], None]
 
 
@@ -72,6 +74,9 @@ class Lane:
         self._stopping = asyncio.Event()
         self._session: SmtpSession | None = None
         self._ended_at: float | None = None
+        self._reached: Phase | None = None  # how far the letter in hand came, at most
+        self._began_at = ""
+        self._rest: Refusal | None = None  # a hold is on its way to the database: no other letter tries the server
         self._lease_until = 0.0
         self.extend(grant)
 
@@ -102,6 +107,11 @@ class Lane:
         """Message ids that may no longer leave, if they have not begun."""
         self._recalled |= refusals
 
+    def give_back(self, code: str, reason: str) -> None:
+        """All that waits, when nobody works it off."""
+        while self._works:
+            self._means.report(withdrawn(self._works.popleft().reservation.attempt_id, code, reason))
+
     def waiting(self) -> list[int]:
         """Message ids in hand, begun or not."""
         return [work.draft.message_id for work in self._works]
@@ -112,44 +122,80 @@ class Lane:
         A mailbox whose pace is longer than its idle time closes at once: its next letter cannot come in time.
         """
         self.is_running = True
-        idle_time = 0.0 if self.mailbox.pace_seconds > self.mailbox.idle_seconds else self.mailbox.idle_seconds
         try:
             while self._works:
-                async with self._means.connection_slot(self.mailbox):
+                await self._wait_for_moment(self._works[0], ahead=CONNECT_AHEAD)
+                async with self._means.caps.slot(self.mailbox):
                     try:
-                        while self._works or await self._more_within(idle_time):
-                            await self._send(self._works[0])
-                            self._works.popleft()
+                        await self._work_off()
                     finally:
                         await self._close()
         finally:
             self.is_running = False
 
-    async def _more_within(self, seconds: float) -> bool:
-        self._came.clear()
-        if seconds <= 0 or self._stopping.is_set():
+    async def _work_off(self) -> None:
+        """Letter after letter over one connection, as long as it is worth keeping."""
+        while True:
+            try:
+                await self._send(self._works[0])
+            finally:
+                self._works.popleft()
+            if not await self._is_worth_keeping():
+                return
+
+    async def _is_worth_keeping(self) -> bool:
+        """Whether a letter comes while the connection may stay: within the idle time, unless others wait for room."""
+        idle_time = float(self.mailbox.idle_seconds)
+        if self._works:
+            wait_left = self._moment_of(self._works[0]) - monotonic()
+            return wait_left <= (CONNECT_AHEAD if self._means.caps.wanted(self.mailbox).is_set() else idle_time)
+        if self.mailbox.pace_seconds > idle_time or self._stopping.is_set() or self._rest is not None:
             return False
-        await wait(self._came, seconds)
+        self._came.clear()
+        await wait_first((self._came, self._means.caps.wanted(self.mailbox)), idle_time)
         return bool(self._works)
 
     async def _send(self, work: Work) -> None:
+        """One letter's attempt, and what came of it."""
+        self._reached = None
+        try:
+            result = await self._attempt(work)
+        except Exception as error:  # noqa: BLE001 - a letter that our own code fails at must not stop the others
+            result = self._broken(work, error)
+        if result.hold is not None:
+            self._rest = Refusal("rests", result.hold.reason)
+        if self._reached is None or result.outcome is Outcome.UNREACHED:
+            self._means.report(result)
+        else:
+            await self._record(result.began(self._began_at))
+
+    async def _attempt(self, work: Work) -> Result:
         attempt, number = work.reservation.attempt_id, work.reservation.number
         try:
             refusal = self._why_not(work) or await self._prepare(work)
-        except ProviderError as error:
-            dialect = self.mailbox.dialect
-            self._means.report(failed(attempt, error, dialect=dialect, number=number, retry=self._means.retry))
-            self._withdraw_rest(error)
-            return
-        began_at = utc_now().isoformat()
-        refusal = refusal or await self._begin(work, began_at)
+        except (ProviderError, SetupError) as error:
+            return failed(attempt, error, dialect=self.mailbox.dialect, number=number, retry=self._means.retry)
+        refusal = refusal or await self._begin(work)
         if refusal is not None or self._session is None:
             refusal = refusal or Refusal("closed", "the connection closed before the letter began")
-            self._means.report(withdrawn(attempt, refusal.code, refusal.reason))
-            return
-        result = await self._submit(self._session, work)
-        self._ended_at = monotonic()
-        await self._record(result.began(began_at))
+            return withdrawn(attempt, refusal.code, refusal.reason)
+        try:
+            return await self._submit(self._session, work)
+        finally:
+            self._ended_at = monotonic()
+
+    def _broken(self, work: Work, error: Exception) -> Result:
+        """As far as it came, it counts; the connection is not used again."""
+        get_log().critical("letter_failed", letter=work.draft.message_id, mailbox=self.mailbox.id, exc_info=error)
+        if self._session is not None:
+            self._session.abort()
+        attempt, number = work.reservation.attempt_id, work.reservation.number
+        result = broken(attempt, error, number=number, retry=self._means.retry)
+        if self._reached is None:
+            return result
+        if self._reached == "begin":
+            return lost_before_dot(attempt, result.reason, number, self._means.retry)
+        return lost_after_dot(attempt, result.reason)
 
     async def _prepare(self, work: Work) -> Refusal | None:
         """A good connection at the right moment."""
@@ -164,17 +210,18 @@ class Lane:
                 self.mailbox.endpoint, self.mailbox.login, helo=self._means.helo, deadlines=self._means.deadlines
             )
 
-    async def _wait_for_moment(self, work: Work) -> None:
-        """Until the letter is due and the mailbox's pace since its last letter is over."""
+    def _moment_of(self, work: Work) -> float:
+        """When the letter is due and the mailbox's pace since its last letter is over, by the monotonic clock."""
         moment = self._means.clock.monotonic_of(work.reservation.start_at)
-        if self._ended_at is not None:
-            moment = max(moment, self._ended_at + self.mailbox.pace_seconds)
-        if (seconds := moment - monotonic()) > 0:
+        return moment if self._ended_at is None else max(moment, self._ended_at + self.mailbox.pace_seconds)
+
+    async def _wait_for_moment(self, work: Work, *, ahead: float = 0.0) -> None:
+        if (seconds := self._moment_of(work) - monotonic() - ahead) > 0:
             await wait(self._stopping, seconds)
 
     def _why_not(self, work: Work) -> Refusal | None:
         """The last look before the first byte."""
-        if (refusal := self._recalled.pop(work.draft.message_id, None)) is not None:
+        if (refusal := self._recalled.pop(work.draft.message_id, self._rest)) is not None:
             return refusal
         if self._stopping.is_set():
             return Refusal("stopping", "the sender stopped before the letter began")
@@ -184,10 +231,11 @@ class Lane:
             return Refusal("late", "it could not begin in its moment; it is planned anew")
         return None
 
-    async def _begin(self, work: Work, began_at: str) -> Refusal | None:
+    async def _begin(self, work: Work) -> Refusal | None:
         """Journals the beginning, then looks again: a stop may have come meanwhile."""
+        self._reached, self._began_at = "begin", utc_now().isoformat()
         try:
-            await self._means.journal.begin(work.reservation.attempt_id, began_at)
+            await self._means.journal.begin(work.reservation.attempt_id, self._began_at)
         except SetupError as error:
             return Refusal("journal", f"{error} The letter was not begun.")
         return self._why_not(work)
@@ -197,6 +245,7 @@ class Lane:
         envelope = Envelope(self.mailbox.address.wire, draft.recipient, draft.smtputf8)
 
         async def before_dot() -> None:
+            self._reached = "dot"
             await self._means.journal.dot(attempt)
             if self.lease_left <= 0:
                 raise LeaseLost
@@ -220,13 +269,6 @@ class Lane:
             pass
         self._means.report(result)
 
-    def _withdraw_rest(self, error: ProviderError) -> None:
-        """The server cannot be used now: what else waits for it goes back at once."""
-        code = f"unreached_{error.stage}" if isinstance(error, Unreached) else "not_offered"
-        while len(self._works) > 1:
-            work = self._works.pop()
-            self._means.report(withdrawn(work.reservation.attempt_id, code, str(error)))
-
     async def _close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -240,3 +282,13 @@ async def wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
+
+
+async def wait_first(events: tuple[asyncio.Event, ...], seconds: float) -> None:
+    """For the first of several events, at most so long."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()

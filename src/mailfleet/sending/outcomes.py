@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from mailfleet.base.errors import MailfleetError, SetupError
 from mailfleet.mail.replies import Action, Reply, Scope, Verdict, classify
 from mailfleet.model.words import MessageState, Outcome, ScopeKind
 from mailfleet.outbox.rules import HoldOrder, Result, RetryPolicy
@@ -34,6 +35,17 @@ def lost_after_dot(attempt_id: int, detail: str) -> Result:
     return Result(attempt_id, Outcome.AMBIGUOUS, MessageState.AMBIGUOUS, "ambiguous", detail, stage=Stage.DOT)
 
 
+def unusable(error: MailfleetError) -> HoldOrder:
+    """The hold of a mailbox that cannot be used as it stands here: its key, its CA file, its address."""
+    return HoldOrder(ScopeKind.MAILBOX, _advice(error), UNREACHABLE_HOLD)
+
+
+def broken(attempt_id: int, error: Exception, *, number: int, retry: RetryPolicy) -> Result:
+    """Our own code failed before the letter began; its name only, for an error of ours may quote the letter."""
+    reason = f"an error of Mailfleet itself ({type(error).__name__}), which its log describes"
+    return _deferred(Result(attempt_id, Outcome.UNREACHED, MessageState.QUEUED, "broken", reason), number, retry)
+
+
 def submitted(attempt_id: int, submission: Submission, *, dialect: str, number: int, retry: RetryPolicy) -> Result:
     """The result of a letter on which the server spoke its last word."""
     reply = submission.reply
@@ -61,6 +73,9 @@ def failed(attempt_id: int, error: Exception, *, dialect: str, number: int, retr
             return Result(attempt_id, Outcome.REJECTED, MessageState.REJECTED, "not_offered", str(error))
         case Unreached():
             return unreached(attempt_id, error, dialect=dialect)
+        case SetupError():
+            result = withdrawn(attempt_id, "unusable", str(error))
+            return replace(result, hold=unusable(error))
         case _:
             raise error
 
@@ -70,13 +85,12 @@ def unreached(attempt_id: int, error: Unreached, *, dialect: str) -> Result:
     if error.stage is Stage.MAIL and error.reply is None:  # a kept connection had been closed: the next one may do
         return replace(withdrawn(attempt_id, "closed", error.detail), stage=error.stage)
     if error.reply is None:
-        hold = HoldOrder(ScopeKind.MAILBOX, error.detail, UNREACHABLE_HOLD)
-        result = Result(attempt_id, Outcome.UNREACHED, MessageState.QUEUED, "unreachable", error.detail, 0.0)
-        return replace(result, stage=error.stage, hold=hold)
+        result = withdrawn(attempt_id, "unreachable", error.detail)
+        return replace(result, stage=error.stage, hold=unusable(error))
     verdict = classify(error.reply, provider=dialect, side="submission")
-    hold = _hold_of(verdict, error.reply) or HoldOrder(ScopeKind.MAILBOX, error.detail, UNREACHABLE_HOLD)
+    hold = _hold_of(verdict, error.reply) or unusable(error)
     if error.stage is Stage.AUTH and error.reply.code is not None and error.reply.code >= 500:
-        hold = HoldOrder(ScopeKind.MAILBOX, error.detail)  # never loop logins
+        hold = HoldOrder(ScopeKind.MAILBOX, _advice(error))  # never loop logins
     result = _told(attempt_id, Outcome.UNREACHED, MessageState.QUEUED, error.stage, error.reply, verdict, hold)
     return replace(result, retry_seconds=0.0)
 
@@ -120,6 +134,10 @@ def _told(
         rule=verdict.rule if verdict else "",
         hold=hold,
     )
+
+
+def _advice(error: MailfleetError) -> str:
+    return f"{str(error).rstrip('.')}. {error.hint}".strip()
 
 
 def _text(reply: Reply) -> str:

@@ -12,22 +12,25 @@ Dies at any point: see `lane` and docs/kill-matrix.md.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
 from mailfleet.base.clock import DatabaseClock, monotonic
-from mailfleet.base.errors import InputError, SetupError
+from mailfleet.base.db import connect
+from mailfleet.base.errors import InputError, SetupError, WorldError
 from mailfleet.base.log import get_log
 from mailfleet.mail.wording import Wording, compile_wording
+from mailfleet.model.words import ScopeKind
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation, Row
-from mailfleet.outbox.rules import Refusal, Result
+from mailfleet.outbox.rules import HoldOrder, Refusal, Result
 from mailfleet.outbox.service import STOP_CHANNEL, Outbox, listen, register_sender
+from mailfleet.outbox.stops import hold
 from mailfleet.outbox.tunables import Tunables
 from mailfleet.outbox.vault import Vault
 from mailfleet.providers.endpoint import Deadlines
@@ -35,7 +38,7 @@ from mailfleet.sending.caps import ConnectionCaps
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.lane import Lane, Means, Work, wait
 from mailfleet.sending.letters import SendingMailbox, mailbox_of, write_letter
-from mailfleet.sending.outcomes import withdrawn
+from mailfleet.sending.outcomes import unusable, withdrawn
 from mailfleet.sending.recovery import recover, results_of
 
 MAX_MAILBOXES = 1200  # chosen: what one sender holds at most; a whole fleet, when it is alone
@@ -78,6 +81,8 @@ class Sender:
         self._in_hand: dict[int, int] = {}  # attempt → mailbox, from reservation to settlement
         self._is_full = False
         self._reconcile_at = 0.0
+        self._orphans_at = 0.0
+        self._is_journal_good = True
         self._wordings: dict[int, Wording] = {}
         self._wordings_at = 0.0
         self._wake = asyncio.Event()
@@ -90,7 +95,7 @@ class Sender:
             deadlines=options.deadlines,
             retry=options.tunables.retry,
             helo=socket.getfqdn(),
-            connection_slot=self._caps.slot,
+            caps=self._caps,
             report=self._report,
         )
 
@@ -101,14 +106,8 @@ class Sender:
 
     async def run(self) -> None:
         """1. register. 2. settle what this journal's dead senders left. 3. work until stopped. 4. end in order."""
-        host = socket.gethostname()
-        self._sender_id = await self._until_done(
-            partial(register_sender, self._options.conninfo, host, self._journal.id)
-        )
-        self._work, self._facts = self._outbox(host), self._outbox(host)
-        self._dead_entries = self._journal.entries()
-        await self._until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
-        await self._recover_orphans()
+        if not await self._unless_stopped(self._start()):
+            return
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(self._listen_loop()),
@@ -122,16 +121,52 @@ class Sender:
                 task.cancel()
         await asyncio.gather(self._work.close(), self._facts.close())
 
+    async def _start(self) -> None:
+        host = socket.gethostname()
+        self._sender_id = await self._until_done(
+            partial(register_sender, self._options.conninfo, host, self._journal.id)
+        )
+        self._work, self._facts = self._outbox(host), self._outbox(host)
+        self._dead_entries = self._journal.entries()
+        await self._until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
+
+    async def _unless_stopped(self, errand: Coroutine[Any, Any, None]) -> bool:
+        """Whether it came to its end before the stop; it is safe to break off."""
+        doing, stopping = asyncio.create_task(errand), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if doing.done():
+            await doing
+            return True
+        doing.cancel()
+        await asyncio.wait((doing,))
+        return False
+
     # -- work ------------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> bool:
         """One turn of work; true when there is more at once."""
         await self._reconcile()
         await self._release_idle()
+        if not await self._can_begin():
+            return False
         grants = await self._lease_more()
         await self._write(await self._peek())
         reserved = await self._reserve()
         return not self._is_full and (bool(reserved) or len(grants) == LEASE_BATCH)
+
+    async def _can_begin(self) -> bool:
+        """Whether the journal takes entries; after one that it could not take, nothing is reserved until it does."""
+        failure = self._journal.failure
+        if failure is not None and self._is_journal_good:
+            get_log().critical("journal_failed", error=str(failure), hint=failure.hint)
+        try:
+            if failure is not None:
+                await self._journal.try_again()
+            self._is_journal_good = True
+        except SetupError:
+            self._is_journal_good = False
+        return self._is_journal_good
 
     async def _lease_more(self) -> list[LeaseGrant]:
         room = min(LEASE_BATCH, self._options.max_mailboxes - len(self._lanes))
@@ -140,21 +175,28 @@ class Sender:
         grants = await self._work.lease_mailboxes(room)
         loaded = await self._work.load_mailboxes([grant.mailbox_id for grant in grants]) if grants else []
         mailboxes = {row.id: row for row in loaded}
-        unusable: list[tuple[int, int]] = []
+        given_back: list[tuple[int, int]] = []
         for grant in grants:
             if grant.mailbox_id in self._lanes:  # under a lease that ran out: its lane has to end first
-                unusable.append((grant.mailbox_id, grant.fence))
+                given_back.append((grant.mailbox_id, grant.fence))
                 continue
             try:
                 mailbox = mailbox_of(mailboxes[grant.mailbox_id], self._options.vault.keyring)
-            except SetupError as error:
-                get_log().critical("mailbox_unusable", mailbox=mailboxes[grant.mailbox_id].address, error=str(error))
-                unusable.append((grant.mailbox_id, grant.fence))
+            except WorldError as error:
+                address = mailboxes[grant.mailbox_id].address
+                get_log().critical("mailbox_unusable", mailbox=address, error=str(error), hint=error.hint)
+                await asyncio.to_thread(self._hold, address, unusable(error))
+                given_back.append((grant.mailbox_id, grant.fence))
                 continue
             self._lanes[grant.mailbox_id] = Lane(mailbox, grant, self._means)
-        if unusable:
-            await self._work.release(unusable)
+        if given_back:
+            await self._work.release(given_back)
         return grants
+
+    def _hold(self, address: str, order: HoldOrder) -> None:
+        length = timedelta(seconds=order.seconds) if order.seconds else None
+        with connect(self._options.conninfo, name="mailfleet sender") as connection:
+            hold(connection, ScopeKind.MAILBOX, address, reason=order.reason, set_by="sender", length=length)
 
     async def _peek(self) -> list[Row]:
         room = min(LETTER_BATCH, MAX_IN_HAND - len(self._in_hand))
@@ -174,6 +216,10 @@ class Sender:
                 self._drafts[row.id] = self._draft(row, mailbox, wordings[row.variant_id])
             except InputError as error:
                 refusals[row.id] = Refusal("hole", str(error), ends=True)
+            except Exception as error:  # noqa: BLE001 - a letter that our own code fails at must not stop the others
+                get_log().critical("letter_failed", letter=row.id, mailbox=row.mailbox_id, exc_info=error)
+                reason = f"an error of Mailfleet itself ({type(error).__name__}), which its log describes"
+                refusals[row.id] = Refusal("broken", reason, ends=True)
         await self._work.hand_back(refusals)
 
     def _draft(self, row: Row, mailbox: SendingMailbox, wording: Wording | InputError) -> Draft:
@@ -216,13 +262,13 @@ class Sender:
             lane.is_running = True
             task = asyncio.create_task(lane.run())
             self._lane_tasks.add(task)
-            task.add_done_callback(self._lane_ended)
+            task.add_done_callback(partial(self._lane_ended, lane))
 
-    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+    def _lane_ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         self._lane_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            get_log().critical("lane_failed", error=repr(error), exc_info=error)
-            self.stop()
+            get_log().critical("lane_failed", mailbox=lane.mailbox.id, exc_info=error)
+            lane.give_back("lane_failed", "an error of Mailfleet itself; the letter was not begun")
 
     async def _release_idle(self) -> None:
         """Mailboxes that have nothing in hand and nothing unsettled go back; so do those whose lease is lost."""
@@ -271,9 +317,11 @@ class Sender:
         while batch := list(self._results.values())[:SETTLE_BATCH]:
             await self._until_done(partial(self._facts.settle, batch))
             for result in batch:
-                del self._results[result.attempt_id]
+                self._results.pop(result.attempt_id, None)  # at a stop two settle at once
                 self._in_hand.pop(result.attempt_id, None)
             self._journal.forget(result.attempt_id for result in batch)
+            if any(result.hold is not None for result in batch):
+                await self._until_done(self._recall)
             if self._is_full:
                 self._wake.set()
 
@@ -285,13 +333,17 @@ class Sender:
                 lane.extend(grant)
         self._caps.senders = await self._facts.seen()
         await self._facts.sweep_expired()
+        await self._recover_orphans()
         return False
 
     async def _recover_orphans(self) -> None:
-        """Journals that dead senders of this host left, and nobody holds."""
+        """Journals that dead senders of this host left, and nobody holds; once a lease, for some die late."""
+        if monotonic() < self._orphans_at:
+            return
+        self._orphans_at = monotonic() + self._options.tunables.lease.total_seconds()
         for orphan in Journal.open_orphans(self._options.journals, mine=self._journal.path):
             try:
-                await self._until_done(partial(recover, self._facts, orphan, retry=self._means.retry))
+                await recover(self._facts, orphan, retry=self._means.retry)
             finally:
                 orphan.close()
 
@@ -345,8 +397,11 @@ class Sender:
             try:
                 if await errand():
                     continue
-            except psycopg.Error as error:
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 get_log().warning("database_away", error=str(error))
+                self._reconcile_at, pause = 0.0, RECONNECT
+            except Exception as error:  # noqa: BLE001 - the sender's edge: the letters in hand go on
+                get_log().critical("errand_failed", errand=errand.__name__, exc_info=error)
                 self._reconcile_at, pause = 0.0, RECONNECT
             await wait(wake or self._stopping, pause)
 

@@ -26,12 +26,16 @@ class Supervisor:
         environment: Mapping[str, str],
         each_turn: Callable[[Connection, int], None],
         turn_seconds: float = TEND_SECONDS,
+        keep_database: Callable[[], None] = lambda: None,
     ) -> None:
-        """`each_turn` gets a connection and the number of senders, every few seconds."""
+        """`each_turn` gets a connection and the number of senders, every few seconds; `keep_database` is called before
+        each try to reach the database, and ends the run when it raises.
+        """
         self._turn_seconds = turn_seconds
         self._conninfo = conninfo
         self._environment = environment
         self._each_turn = each_turn
+        self._keep_database = keep_database
         self._stopping = threading.Event()
         self._planner: Child | None = None
         self.pool = SenderPool(conninfo, least=least, most=most, environment=environment)
@@ -44,6 +48,7 @@ class Supervisor:
             self.pool.start()
             while not self._stopping.is_set():
                 self._tend_planner()
+                self._keep_database()
                 try:
                     self._tend()
                 except (psycopg.Error, SetupError) as error:
