@@ -19,7 +19,7 @@ from mailfleet.planning.service import plan_once
 from mailfleet.providers.sandbox.fleet import SandboxFleet, make_fleet
 from servers import Letter
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 HASTY = Tunables(
     reserve_ahead=timedelta(seconds=1),
     lease=timedelta(seconds=4),
@@ -117,7 +117,8 @@ class Stage:
 def heard(process: "subprocess.Popen[bytes]") -> str:
     """What an ended process said on stderr."""
     assert process.stderr is not None
-    return process.stderr.read().decode()
+    with process.stderr as pipe:
+        return pipe.read().decode()
 
 
 @contextmanager

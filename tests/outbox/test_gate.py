@@ -170,7 +170,9 @@ async def test_a_suppression_that_is_committed_first_always_wins(
         stopped = suppress(connection, it.vault.digester, target, reason="they said no", source="test")
         assert (stopped.enrollments, stopped.messages) == (1, 1)
         assert len(await hand.outbox.reserve(drafts, hand.fences)) == 2
-    message = one(connection, "SELECT m.id FROM message m JOIN contact c ON c.id = m.contact_id WHERE c.address ~ '^x@'")
+    message = one(
+        connection, "SELECT m.id FROM message m JOIN contact c ON c.id = m.contact_id WHERE c.address ~ '^x@'"
+    )
     reason = "suppressed: they said no"
     [(state, _, code, said, _)] = rows(connection, MESSAGE, message)
     assert (state, code, said) == ("cancelled", "suppressed", reason)
@@ -231,7 +233,9 @@ async def test_a_reservation_waits_for_the_stop_under_way(
             other.execute(QUERIES["stop_begin"], {"stop_lock": STOP_LOCK})
             turn = asyncio.create_task(hand.reserve())
             await blocked(connection)
-            other.execute("INSERT INTO hold (scope_kind, scope_key, reason, set_by) VALUES ('fleet', 'fleet', 'r', 'a')")
+            other.execute(
+                "INSERT INTO hold (scope_kind, scope_key, reason, set_by) VALUES ('fleet', 'fleet', 'r', 'a')"
+            )
         assert await turn == []
     assert rows(connection, "SELECT reason_code, reason FROM message") == [("held", "fleet held: r")]
 
@@ -293,10 +297,15 @@ async def test_recall_names_what_may_no_longer_leave_and_nothing_else(place: Pla
         taken = {found.mailbox_id: found.message_id for found in await hand.take()}
         assert await hand.outbox.recall(list(taken.values())) == {}
         assert await hand.outbox.recall([]) == {}
-        address, mailbox = connection.execute("SELECT address, id FROM mailbox ORDER BY id LIMIT 1").fetchone() or ("", 0)
+        address, mailbox = connection.execute("SELECT address, id FROM mailbox ORDER BY id LIMIT 1").fetchone() or (
+            "",
+            0,
+        )
         hold(connection, ScopeKind.MAILBOX, address, reason="r", set_by="ann")
         refusals = await hand.outbox.recall(list(taken.values()))
-    assert {message: (found.code, found.ends) for message, found in refusals.items()} == {taken[mailbox]: ("held", False)}
+    assert {message: (found.code, found.ends) for message, found in refusals.items()} == {
+        taken[mailbox]: ("held", False)
+    }
 
 
 async def test_a_campaign_moves_only_from_the_states_it_may_leave(place: Place, connection: Connection) -> None:

@@ -246,10 +246,17 @@ async def test_a_dead_address_is_suppressed_in_every_campaign(place: Place, conn
         dead = result(first, Outcome.REJECTED, suppress=True, reply="550 5.1.1 no such user")
         await hand.outbox.settle([dead, result(second, Outcome.ACCEPTED)])
         letters = "SELECT state, reason_code FROM message WHERE contact_id = (SELECT contact_id FROM message WHERE id = %s) ORDER BY id"
-        assert rows(connection, letters, first.message_id) == [("rejected", "rejected_code"), ("cancelled", "suppressed")]
+        assert rows(connection, letters, first.message_id) == [
+            ("rejected", "rejected_code"),
+            ("cancelled", "suppressed"),
+        ]
         assert rows(connection, letters, second.message_id) == [("accepted", "accepted_code"), ("queued", "")]
         assert len(await hand.reserve()) == 1
-    key = one(connection, "SELECT c.address_key FROM contact c JOIN message m ON m.contact_id = c.id WHERE m.id = %s", first.message_id)
+    key = one(
+        connection,
+        "SELECT c.address_key FROM contact c JOIN message m ON m.contact_id = c.id WHERE m.id = %s",
+        first.message_id,
+    )
     assert rows(connection, "SELECT digest, kind, value, reason, source FROM suppression") == [
         (it.vault.digester.address(key), "address", key, "the address is dead: 550 5.1.1 no such user", "reply")
     ]
@@ -434,7 +441,6 @@ async def test_settling_and_reserving_side_by_side_never_deadlock(place: Place, 
             pending.put_nowait(None)
     connection.execute("SELECT pg_stat_force_next_flush()")
     assert one(connection, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
-
 
 
 @pytest.mark.xfail(strict=True, reason="leases are renewed in the order in which they lie in the table")

@@ -13,7 +13,7 @@ from typing import IO
 
 from mailfleet.base.clock import monotonic
 
-STOP_SECONDS = 45.0  # chosen: longer than a sender's own grace
+STOP_SECONDS = 75.0  # chosen: longer than a sender takes at most to end its letters and settle them
 
 
 class Child:

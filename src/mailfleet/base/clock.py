@@ -5,7 +5,9 @@ clock, so that a wall clock that is set back or forward changes nothing.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+from mailfleet.base.errors import InvariantError
 
 
 def utc_now() -> datetime:
@@ -21,30 +23,27 @@ def monotonic() -> float:
 class DatabaseClock:
     """The database's time, carried on by our monotonic clock.
 
-    A reading lies between the moments before and after the query; `now` takes the later end (the database may be as far
-    as the query took), so that a lease is never thought longer than it is.
+    A reading lies somewhere between the question and the answer. What must end in time (a lease) is counted from the
+    question, what must not begin too early (a letter) from the answer.
     """
 
     def __init__(self) -> None:
         self._database_at: datetime | None = None
-        self._read_before = 0.0
+        self._asked_at = self._answered_at = 0.0
 
-    def set(self, database_at: datetime, *, asked_at: float) -> None:
-        """Takes a reading: `database_at` as the database gave it, `asked_at` = `monotonic()` before the query."""
-        self._database_at, self._read_before = database_at, asked_at
+    def set(self, database_at: datetime, *, asked_at: float, answered_at: float) -> None:
+        """Takes a reading: `database_at` as the database gave it, between two readings of `monotonic()`."""
+        self._database_at, self._asked_at, self._answered_at = database_at, asked_at, answered_at
 
-    @property
-    def is_set(self) -> bool:
-        return self._database_at is not None
+    def earliest(self, at: datetime) -> float:
+        """The monotonic second at which the database's clock shows `at`, or a little sooner."""
+        return self._asked_at + self._since_reading(at)
 
-    def now(self) -> datetime:
-        """The database's time now, at the latest."""
+    def latest(self, at: datetime) -> float:
+        """The monotonic second at which the database's clock shows `at`, or a little later."""
+        return self._answered_at + self._since_reading(at)
+
+    def _since_reading(self, at: datetime) -> float:
         if self._database_at is None:
-            raise RuntimeError("the database's clock has not been read yet")
-        return self._database_at + timedelta(seconds=monotonic() - self._read_before)
-
-    def monotonic_of(self, at: datetime) -> float:
-        """The monotonic second at which the database's clock shows `at`, at the earliest."""
-        if self._database_at is None:
-            raise RuntimeError("the database's clock has not been read yet")
-        return self._read_before + (at - self._database_at).total_seconds()
+            raise InvariantError("The database's clock has not been read yet.")
+        return (at - self._database_at).total_seconds()

@@ -4,10 +4,11 @@ A query's header says what it does, who calls it, which index it uses, how many 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from importlib.resources import files
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row, namedtuple_row
@@ -16,6 +17,8 @@ from mailfleet.base.errors import SetupError
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
+
+DEADLOCKS = 5  # chosen: more in a row are a fault of ours
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
@@ -34,15 +37,24 @@ def _bare(body: str) -> str:
     return "\n".join(line for line in body.splitlines() if line.strip() and not line.lstrip().startswith("--"))
 
 
+# What we rely on is set by us, whatever the server's defaults: a commit is durable, and a process that is frozen or cut off
+# inside a transaction loses its locks. A peer that is gone is noticed in about half a minute.
+_OPTIONS: dict[str, Any] = {
+    "options": "-c TimeZone=UTC -c synchronous_commit=on -c idle_in_transaction_session_timeout=15s"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=30s",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
 def connect(conninfo: str, *, name: str, autocommit: bool = True) -> Connection:
     """A connection whose rows are named tuples, in UTC; SetupError when the database does not answer."""
     try:
         return psycopg.connect(
-            conninfo,
-            autocommit=autocommit,
-            row_factory=namedtuple_row,
-            application_name=name,
-            options="-c TimeZone=UTC",
+            conninfo, autocommit=autocommit, row_factory=namedtuple_row, application_name=name, **_OPTIONS
         )
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
@@ -51,8 +63,27 @@ def connect(conninfo: str, *, name: str, autocommit: bool = True) -> Connection:
 async def connect_async(conninfo: str, *, name: str) -> AsyncConnection:
     """The same for an event loop. Raises psycopg.OperationalError: a daemon waits and tries again."""
     return await psycopg.AsyncConnection.connect(
-        conninfo, autocommit=True, row_factory=namedtuple_row, application_name=name, options="-c TimeZone=UTC"
+        conninfo, autocommit=True, row_factory=namedtuple_row, application_name=name, **_OPTIONS
     )
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def again_on_deadlock(act: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """For an act that is one transaction: one that PostgreSQL ended to break a deadlock is done once more."""
+
+    @wraps(act)
+    def acted(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        for _ in range(DEADLOCKS):
+            try:
+                return act(*arguments, **options)
+            except psycopg.errors.DeadlockDetected:
+                continue
+        return act(*arguments, **options)
+
+    return acted
 
 
 def unreachable(error: psycopg.Error) -> SetupError:

@@ -278,7 +278,7 @@ class _Merger:
         counts = self._ask("count_late")
         joined = self._do("join_known")
         if counts.written:
-            if True:
+            with stopping(self._connection):
                 self._do("change")
         return counts, joined
 

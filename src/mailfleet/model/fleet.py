@@ -156,6 +156,7 @@ class SendingLimit(models.Model):
     window_zone = models.TextField(db_default="UTC")
     maximum = models.IntegerField()
     source = models.TextField(db_default="operator")
+    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "sending_limit"

@@ -24,6 +24,12 @@ ON CONFLICT (scope_kind, scope_key, window_kind, window_seconds, window_zone, so
 SET maximum = EXCLUDED.maximum
 
 -- name: remove_limit
-DELETE FROM sending_limit WHERE scope_kind = %(scope_kind)s AND scope_key IS NOT DISTINCT FROM %(scope_key)s
+-- With what was used of it. Index: sending_limit_unique, usage_pkey.
+WITH gone AS (
+    SELECT id FROM sending_limit WHERE scope_kind = %(scope_kind)s AND scope_key IS NOT DISTINCT FROM %(scope_key)s
   AND window_kind = %(window_kind)s AND window_seconds = %(window_seconds)s AND window_zone = %(window_zone)s
-  AND source = %(source)s
+  AND source = %(source)s FOR UPDATE
+), forgotten AS (
+    DELETE FROM usage WHERE limit_id IN (SELECT id FROM gone)
+)
+DELETE FROM sending_limit WHERE id IN (SELECT id FROM gone)

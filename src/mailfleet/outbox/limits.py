@@ -8,7 +8,7 @@ the slack. A calendar day is one bucket; in its last `SLACK` nothing is reserved
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -106,3 +106,14 @@ class Usage:
         counts = list(self.counts)
         counts[offset] = max(0, counts[offset] - count)
         return Usage(self.head, tuple(counts))
+
+
+def usage_of(moments: Iterable[datetime], window: Window, now: datetime) -> Usage:
+    """The usage that reservations at these moments leave at `now`; later ones count as of now."""
+    head = window.bucket(now)
+    counts = [0] * window.span
+    for moment in moments:
+        offset = max(0, head - window.bucket(moment))
+        if offset < window.span:
+            counts[offset] += 1
+    return Usage(head, tuple(counts))

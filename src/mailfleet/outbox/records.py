@@ -16,11 +16,14 @@ class LeaseGrant:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An attempt that may begin from `start_at` on (database's clock), under the lease of that fence."""
+    """An attempt that may begin from `start_at` on (database's clock), under the lease of that fence.
+
+    `tries` counts the attempts that reached the provider, this one included.
+    """
 
     attempt_id: int
     message_id: int
-    number: int
+    tries: int
     mailbox_id: int
     fence: int
     start_at: datetime

@@ -7,6 +7,7 @@ reservations name the state they leave, a settled attempt is left alone.
 import asyncio
 import json
 import os
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from mailfleet.base.db import AsyncConnection, connect_async, load_queries
 from mailfleet.base.errors import InvariantError
 from mailfleet.base.secrets import Digester
 from mailfleet.model.words import FLEET_KEY, Outcome, ScopeKind, SuppressionKind
-from mailfleet.outbox.limits import Usage, Window
+from mailfleet.outbox.limits import SLACK, Usage, Window, usage_of
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation, Row
 from mailfleet.outbox.rules import (
     Admission,
@@ -36,6 +37,7 @@ from mailfleet.outbox.rules import (
 
 QUERIES = load_queries("mailfleet.outbox")
 STOP_LOCK = 0x6D666C74  # chosen: any number no other part of the database's users takes
+MOVED_LIMITS = 5  # chosen: tries of one reservation while a person turns limits down
 STOP_CHANNEL = "mailfleet_stop"
 WORK_CHANNEL = "mailfleet_work"
 
@@ -77,9 +79,11 @@ class Outbox:
         """Up to `room` more mailboxes that have letters due, longest-waiting first."""
         return await self._grants("lease_mailboxes", {**self._horizon, "room": room, "lease": self._lease})
 
-    async def renew(self) -> list[LeaseGrant]:
-        """Every lease still ours, prolonged; one that is missing in the answer is lost."""
-        return await self._grants("renew_leases", {"sender": self._sender_id, "lease": self._lease})
+    async def renew(self, leases: Iterable[tuple[int, int]]) -> list[LeaseGrant]:
+        """These (mailbox id, fence) pairs, prolonged; one that is missing in the answer is lost."""
+        pairs = list(leases)
+        values = {"mailboxes": [m for m, _ in pairs], "fences": [f for _, f in pairs], "sender": self._sender_id}
+        return await self._grants("renew_leases", {**values, "lease": self._lease}) if pairs else []
 
     async def release(self, leases: Iterable[tuple[int, int]]) -> None:
         """Gives back (mailbox id, fence) pairs."""
@@ -112,15 +116,23 @@ class Outbox:
         4. ask the gate, which sees all that is committed
         5. admit within the limits, and write usage, attempts and states
         """
+        for _ in range(MOVED_LIMITS):
+            try:
+                return await self._reserve(drafts, fences)
+            except _LimitMoved:
+                continue
+        raise InvariantError("limits had no room for what was admitted, again and again")
+
+    async def _reserve(self, drafts: Sequence[Draft], fences: Mapping[int, int]) -> list[Reservation]:
         async with self._transaction() as connection:
             asked_at = monotonic()
             now: datetime = (await _rows(connection, "begin", {"stop_lock": STOP_LOCK}))[0].now
-            self._clock.set(now, asked_at=asked_at)
+            self._clock.set(now, asked_at=asked_at, answered_at=monotonic())
             locked = await self._lock(connection, drafts, fences)
             if not locked:
                 return []
-            limits = await self._lock_usage(connection, locked)
-            refusals = await _gate(connection, [row.id for row in locked])
+            limits = await self._lock_usage(connection, locked, now)
+            refusals = await self._gate(connection, [row.id for row in locked])
             refusals |= _second_mailbox(locked, refusals)
             admission = admit([self._candidate(row) for row in locked if row.id not in refusals], limits, now=now)
             refusals |= {message: limit_refusal(limit) for message, limit in admission.refused.items()}
@@ -134,7 +146,7 @@ class Outbox:
         if not messages:
             return {}
         async with self._transaction() as connection:
-            return await _gate(connection, messages)
+            return await self._gate(connection, messages)
 
     async def settle(self, results: Sequence[Result]) -> None:
         """Makes outcomes facts, with what follows from them: usage given back, holds, suppressions. One transaction."""
@@ -148,9 +160,13 @@ class Outbox:
             if unreached:
                 await _return_usage(connection, unreached)
                 contacts = [row.contact_id for row in unreached if row.contact_id]
+                await _run(connection, "lock_contacts", {"contacts": contacts})
                 await _run(connection, "unstick", {"contacts": contacts})
-            for row in rows:
+            stops = [row for row in rows if by_attempt[row.id].hold or by_attempt[row.id].suppress]
+            for row in stops:
                 await self._follow(connection, by_attempt[row.id], row)
+            if stops:
+                await connection.execute(f"NOTIFY {STOP_CHANNEL}")
 
     async def sweep_expired(self) -> None:
         """Makes ambiguous what senders left that are gone for good."""
@@ -199,7 +215,7 @@ class Outbox:
         asked_at = monotonic()
         rows = await self._ask(name, values)
         if rows:
-            self._clock.set(rows[0].now, asked_at=asked_at)
+            self._clock.set(rows[0].now, asked_at=asked_at, answered_at=monotonic())
         return [LeaseGrant(row.mailbox_id, row.fence, row.expires_at) for row in rows]
 
     async def _lock(self, connection: AsyncConnection, drafts: Sequence[Draft], fences: Mapping[int, int]) -> list[Row]:
@@ -211,10 +227,11 @@ class Outbox:
         }
         return await _rows(connection, "lock_due", {**self._horizon, **values})
 
-    async def _lock_usage(self, connection: AsyncConnection, locked: Sequence[Row]) -> list[LimitUsage]:
+    async def _lock_usage(self, connection: AsyncConnection, locked: Sequence[Row], now: datetime) -> list[LimitUsage]:
         scopes = sorted({scope for row in locked for scope in self._scopes(row)})
         values = {"kinds": [kind for kind, _ in scopes], "keys": [key for _, key in scopes]}
-        await _run(connection, "make_usage", values)
+        if missing := await _rows(connection, "missing_usage", values):
+            await _make_usage(connection, missing, now)
         return [
             LimitUsage(
                 row.limit_id,
@@ -225,6 +242,10 @@ class Outbox:
             )
             for row in await _rows(connection, "lock_usage", values)
         ]
+
+    async def _gate(self, connection: AsyncConnection, messages: Sequence[int]) -> dict[int, Refusal]:
+        rows = await _rows(connection, "gate", {"messages": list(messages), "host": self._host})
+        return {row.id: refusal_of(row.code, row.reason) for row in rows}
 
     def _scopes(self, row: Row) -> tuple[tuple[str, str], ...]:
         return (
@@ -262,7 +283,6 @@ class Outbox:
             {
                 "sender": self._sender_id,
                 "now": now,
-                "today": now.date(),
                 "messages": list(rows),
                 "fences": [fences[row.mailbox_id] for row in rows.values()],
                 "subjects": [subjects[message] for message in rows],
@@ -277,7 +297,7 @@ class Outbox:
             Reservation(
                 row.id,
                 row.message_id,
-                row.number,
+                row.tries,
                 rows[row.message_id].mailbox_id,
                 fences[rows[row.message_id].mailbox_id],
                 starts[row.message_id],
@@ -327,6 +347,26 @@ class Outbox:
         )
 
 
+class _LimitMoved(Exception):
+    """A limit was lowered between our look and our write: the reservation is rolled back and made anew."""
+
+
+async def _make_usage(connection: AsyncConnection, missing: Sequence[Row], now: datetime) -> None:
+    """Usage of limits that meet a scope for the first time; what left before a limit was set counts in it."""
+    usages = {(row.limit_id, row.scope_key): Usage(_window(row).bucket(now)) for row in missing}
+    young = [row for row in missing if row.is_young]
+    if young:
+        longest = max(max(timedelta(seconds=row.window_seconds), timedelta(days=1)) for row in young)
+        values = {"kinds": [row.scope_kind for row in young], "keys": [row.scope_key for row in young]}
+        left: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+        for row in await _rows(connection, "recent_attempts", {**values, "since": now - longest - SLACK}):
+            left[row.scope_kind, row.scope_key].append(row.reserved_at)
+        for row in young:
+            usages[row.limit_id, row.scope_key] = usage_of(left[row.scope_kind, row.scope_key], _window(row), now)
+    columns = _usage_columns(usages, with_heads=True)
+    await _run(connection, "make_usage", {**columns, "maxima": [row.maximum for row in missing]})
+
+
 async def register_sender(conninfo: str, host: str, journal: UUID) -> int:
     """The id of a new run of a sender on this host, which writes that journal."""
     async with await connect_async(conninfo, name="mailfleet sender") as connection:
@@ -351,17 +391,12 @@ async def _run(connection: AsyncConnection, name: str, values: Mapping[str, Any]
     return (await connection.execute(QUERIES[name], values)).rowcount
 
 
-async def _gate(connection: AsyncConnection, messages: Sequence[int]) -> dict[int, Refusal]:
-    rows = await _rows(connection, "gate", {"messages": list(messages)})
-    return {row.id: refusal_of(row.code, row.reason) for row in rows}
-
-
 async def _reserve_usage(connection: AsyncConnection, admission: Admission) -> None:
     if not admission.usages:
         return
     written = await _run(connection, "reserve_usage", _usage_columns(admission.usages, with_heads=True))
     if written != len(admission.usages):
-        raise InvariantError(f"{len(admission.usages) - written} limits had no room for what was admitted")
+        raise _LimitMoved
 
 
 async def _return_usage(connection: AsyncConnection, unreached: Sequence[Row]) -> None:

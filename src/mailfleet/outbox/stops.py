@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mailfleet.base.db import Connection
+from mailfleet.base.db import Connection, again_on_deadlock
 from mailfleet.base.errors import InputError
 from mailfleet.base.secrets import Digester
 from mailfleet.mail.addresses import parse_address, parse_domain
@@ -34,6 +34,7 @@ def stopping(connection: Connection) -> Iterator[None]:
         connection.execute(f"NOTIFY {STOP_CHANNEL}")
 
 
+@again_on_deadlock
 def suppress(connection: Connection, digester: Digester, target: str, *, reason: str, source: str) -> Stopped:
     """Bans an address, or a domain with all below it, for good. InputError when it is neither."""
     kind, value = read_target(target)
@@ -64,6 +65,7 @@ def read_target(target: str) -> tuple[SuppressionKind, str]:
     return SuppressionKind.DOMAIN, parse_domain(target.strip().lstrip("@"))
 
 
+@again_on_deadlock
 def hold(
     connection: Connection, kind: ScopeKind, name: str, *, reason: str, set_by: str, length: timedelta | None = None
 ) -> bool:
@@ -121,6 +123,7 @@ def scope_key(connection: Connection, kind: ScopeKind, name: str) -> str:
     )
 
 
+@again_on_deadlock
 def set_campaign_state(
     connection: Connection, name: str, state: CampaignState, *, was: Sequence[CampaignState], reason: str
 ) -> None:

@@ -42,11 +42,14 @@ WHERE lease.mailbox_id = free.mailbox_id
 RETURNING lease.mailbox_id, lease.fence, lease.expires_at, clock_timestamp() AS now
 
 -- name: renew_leases
--- Prolongs every lease of a sender that has not run out; one that has is not in the answer and is lost.
--- Callers: sender, every third of a lease. Index: lease_of_sender. Locks: lease rows.
+-- Prolongs the leases that a sender works with, if they have not run out; one that has is not in the answer and is lost.
+-- A lease whose grant the sender never heard of is not prolonged, and ends by itself.
+-- Callers: sender, every third of a lease. Index: lease_pkey. Locks: lease rows.
 UPDATE lease SET expires_at = clock_timestamp() + %(lease)s::interval
-WHERE sender_id = %(sender)s AND expires_at > clock_timestamp()
-RETURNING mailbox_id, fence, expires_at, clock_timestamp() AS now
+FROM unnest(%(mailboxes)s::bigint[], %(fences)s::bigint[]) AS mine (mailbox_id, fence)
+WHERE lease.mailbox_id = mine.mailbox_id AND lease.fence = mine.fence
+  AND lease.sender_id = %(sender)s AND lease.expires_at > clock_timestamp()
+RETURNING lease.mailbox_id, lease.fence, lease.expires_at, clock_timestamp() AS now
 
 -- name: release_leases
 -- Gives leases back, by fence; one that is no longer ours is left alone.
@@ -123,14 +126,42 @@ WHERE m.due_at <= clock_timestamp() + %(ahead)s::interval AND m.due_at > clock_t
 ORDER BY m.mailbox_id, m.due_at, m.id
 FOR NO KEY UPDATE OF l, m, c
 
--- name: make_usage
--- Rows of usage that a limit meets for the first time. Callers: reserve. Index: sending_limit_unique, usage_pkey.
-INSERT INTO usage (limit_id, scope_key, maximum)
-SELECT l.id, t.key, l.maximum
+-- name: missing_usage
+-- Limits that meet a scope for the first time. `is_young`: the limit is younger than its window, so that letters may have
+-- left in it which it never counted. Callers: reserve. Index: sending_limit_unique, usage_pkey.
+SELECT l.id AS limit_id, t.key AS scope_key, l.scope_kind, l.maximum, l.window_kind, l.window_seconds, l.window_zone,
+       l.created_at > clock_timestamp() - make_interval(secs => greatest(l.window_seconds, 86400)) AS is_young
 FROM unnest(%(kinds)s::text[], %(keys)s::text[]) AS t (kind, key)
 JOIN sending_limit l ON l.scope_kind = t.kind AND (l.scope_key IS NULL OR l.scope_key = t.key)
 WHERE NOT EXISTS (SELECT 1 FROM usage u WHERE u.limit_id = l.id AND u.scope_key = t.key)
 ORDER BY l.id, t.key
+
+-- name: recent_attempts
+-- What left, or may have left, since a moment, by scope: what a young limit starts from.
+-- Callers: reserve, while limits are young. Index: attempt_reserved. Rows: the letters of the window.
+SELECT t.kind AS scope_kind, t.key AS scope_key, a.reserved_at
+FROM attempt a
+JOIN message m ON m.id = a.message_id
+JOIN mailbox b ON b.id = a.mailbox_id
+JOIN domain d ON d.id = b.domain_id
+JOIN account c ON c.id = b.account_id
+JOIN contact p ON p.id = m.contact_id
+JOIN sender s ON s.id = a.sender_id
+CROSS JOIN LATERAL (VALUES
+    ('mailbox', b.id::text), ('domain', b.domain_id::text), ('account', b.account_id::text),
+    ('provider', c.provider_id::text), ('identity', d.identity_id::text), ('campaign', m.campaign_id::text),
+    ('recipient_domain', p.domain), ('sender_host', s.host), ('fleet', 'fleet')) AS t (kind, key)
+WHERE a.reserved_at > %(since)s AND a.outcome IS DISTINCT FROM 'unreached'
+  AND (t.kind, t.key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[]))
+
+-- name: make_usage
+-- Rows of usage for limits that meet a scope for the first time. A young limit may start beyond its maximum.
+-- Callers: reserve. Index: usage_pkey.
+INSERT INTO usage (limit_id, scope_key, maximum, head, counts, used)
+SELECT n.limit_id, n.scope_key, greatest(n.maximum, n.used), n.head, n.counts::integer[], n.used
+FROM unnest(%(limits)s::bigint[], %(keys)s::text[], %(maxima)s::integer[], %(heads)s::bigint[], %(counts)s::text[],
+            %(used)s::integer[]) AS n (limit_id, scope_key, maximum, head, counts, used)
+ORDER BY n.limit_id, n.scope_key
 ON CONFLICT DO NOTHING
 
 -- name: lock_usage
@@ -178,7 +209,7 @@ LEFT JOIN LATERAL (
       AND (scope_kind, scope_key) IN (
           ('mailbox', m.mailbox_id::text), ('domain', b.domain_id::text), ('account', b.account_id::text),
           ('provider', a.provider_id::text), ('identity', d.identity_id::text), ('campaign', m.campaign_id::text),
-          ('recipient_domain', c.domain), ('fleet', 'fleet'))
+          ('recipient_domain', c.domain), ('sender_host', %(host)s), ('fleet', 'fleet'))
     ORDER BY until DESC NULLS FIRST LIMIT 1
 ) AS h ON true
 WHERE s.digest IS NOT NULL OR e.state <> 'active' OR g.state <> 'running' OR c.lawful_basis = 'none'
@@ -202,7 +233,7 @@ WHERE usage.limit_id = n.limit_id AND usage.scope_key = n.scope_key AND n.used <
 
 -- name: write_reservation
 -- Law 1 in one statement: the messages go to `submitting`, each with an attempt; the contact keeps this mailbox for
--- life; the mailbox's pace and ramp go on. A message that is no longer queued changes nothing and is not in the answer.
+-- life; the mailbox's pace goes on. A message that is no longer queued changes nothing and is not in the answer.
 -- Callers: reserve. Index: message_pkey, attempt_never_twice. Rows: the micro-batch.
 WITH want AS (
     SELECT * FROM unnest(%(messages)s::bigint[], %(fences)s::bigint[], %(subjects)s::text[], %(limit_ids)s::text[],
@@ -222,13 +253,11 @@ WITH want AS (
     UPDATE lease SET next_at = n.next_at
     FROM unnest(%(mailboxes)s::bigint[], %(next_ats)s::timestamptz[]) AS n (mailbox_id, next_at)
     WHERE lease.mailbox_id = n.mailbox_id
-), ramped AS (
-    UPDATE ramp SET sending_days = next_days, last_on = %(today)s
-    WHERE mailbox_id = ANY(%(mailboxes)s::bigint[]) AND last_on IS DISTINCT FROM %(today)s
 )
 INSERT INTO attempt (message_id, number, mailbox_id, sender_id, fence, reserved_at, limit_ids, limit_keys)
 SELECT id, attempts, mailbox_id, %(sender)s, fence, %(now)s, limit_ids::bigint[], limit_keys::text[] FROM moved
-RETURNING id, message_id, number
+RETURNING id, message_id, 1 + (SELECT count(*) FROM attempt a WHERE a.message_id = attempt.message_id
+                               AND a.outcome <> 'unreached') AS tries
 
 -- name: hand_back
 -- Letters that may not leave now go back to the planner with the reason; those that may never leave end here.
@@ -250,8 +279,9 @@ SET state = CASE WHEN moved.ends THEN 'stopped' ELSE e.state END,
 FROM moved WHERE e.id = moved.enrollment_id AND e.state = 'active'
 
 -- name: settle
--- Outcomes become facts: attempt, message, enrollment and pace in one statement. A settled attempt is left alone (a
--- journal may be read twice). An ambiguous one takes a late fact: any, if only its lease had run out; else an answer.
+-- Outcomes become facts, in one statement: 1. attempts, 2. their messages, 3. the enrollments, 4. pace, 5. ramp. A settled
+-- attempt is left alone (a journal may be read twice). An ambiguous one takes a late fact: any, if only its lease had run
+-- out; else an answer. So does one that a person called not sent, when it was accepted and has not left again.
 -- Callers: sender, recovery. Index: attempt_pkey, message_pkey, enrollment_pkey, step_number_unique. Rows: the batch.
 WITH r AS (
     SELECT * FROM jsonb_to_recordset(%(results)s::jsonb) AS r (
@@ -263,14 +293,17 @@ WITH r AS (
         enhanced = r.enhanced, reply = r.reply, reply_class = r.reply_class, rule = r.rule, began_at = r.began_at
     FROM r WHERE a.id = r.attempt_id
       AND (a.outcome IS NULL
-           OR (a.outcome = 'ambiguous' AND (a.stage = 'lease' OR r.outcome IN ('accepted', 'rejected'))))
+           OR (a.outcome = 'ambiguous' AND (a.stage = 'lease' OR r.outcome IN ('accepted', 'rejected')))
+           OR (a.outcome = 'deferred' AND a.stage = 'resolved' AND r.outcome = 'accepted'
+               AND EXISTS (SELECT 1 FROM message m WHERE m.id = a.message_id AND m.state = 'queued')))
     RETURNING a.id, a.message_id, a.mailbox_id, a.reserved_at, a.limit_ids, a.limit_keys, r.outcome, r.state,
               r.reason_code, r.reason, r.retry_seconds
 ), moved AS (
     UPDATE message m SET state = done.state, reason_code = done.reason_code, reason = done.reason,
         due_at = CASE WHEN done.state = 'queued' THEN NULL ELSE m.due_at END,
         settled_at = CASE WHEN done.state IN ('accepted', 'rejected', 'cancelled') THEN clock_timestamp() END
-    FROM done WHERE m.id = done.message_id AND m.state IN ('submitting', 'ambiguous')
+    FROM done WHERE m.id = done.message_id
+      AND (m.state IN ('submitting', 'ambiguous') OR (m.state = 'queued' AND done.state = 'accepted'))
     RETURNING m.id, m.enrollment_id, m.contact_id, m.campaign_id, m.step_id, m.state, done.outcome, done.reason_code,
               done.reason, done.retry_seconds
 ), followed AS (
@@ -293,6 +326,10 @@ WITH r AS (
     UPDATE lease l SET next_at = greatest(l.next_at, clock_timestamp() + make_interval(secs => b.pace_seconds))
     FROM (SELECT DISTINCT mailbox_id FROM done WHERE outcome <> 'unreached') AS t JOIN mailbox b ON b.id = t.mailbox_id
     WHERE l.mailbox_id = t.mailbox_id
+), ramped AS (
+    UPDATE ramp SET sending_days = next_days, last_on = (clock_timestamp() AT TIME ZONE 'UTC')::date
+    WHERE mailbox_id IN (SELECT mailbox_id FROM done WHERE outcome <> 'unreached')
+      AND last_on IS DISTINCT FROM (clock_timestamp() AT TIME ZONE 'UTC')::date
 )
 SELECT done.id, done.message_id, done.mailbox_id, done.reserved_at, done.limit_ids, done.limit_keys, done.outcome,
        moved.contact_id, moved.state
@@ -306,6 +343,10 @@ JOIN usage u ON u.limit_id = t.limit_id AND u.scope_key = t.scope_key
 JOIN sending_limit l ON l.id = u.limit_id
 ORDER BY u.limit_id, u.scope_key
 FOR UPDATE OF u
+
+-- name: lock_contacts
+-- Callers: settle, before `unstick`: what is decided there sees every reservation committed. Index: contact_pkey.
+SELECT id FROM contact WHERE id = ANY(%(contacts)s) ORDER BY id FOR NO KEY UPDATE
 
 -- name: unstick
 -- A contact to whom nothing ever left from its mailbox is free to be written to from another.
@@ -387,19 +428,18 @@ UPDATE sender SET stopped_at = clock_timestamp(), seen_at = clock_timestamp() WH
 -- What earlier senders left unsettled with this journal: every one of them is dead, or we could not hold the journal.
 -- Of the ambiguous only those that a sweep made so (stage `lease`): what a journal called ambiguous stays it.
 -- Callers: recovery. Index: attempt_running, attempt_ambiguous. Rows: in flight at a crash.
-SELECT a.id, a.number, a.outcome
+SELECT a.id, 1 + (SELECT count(*) FROM attempt t WHERE t.message_id = a.message_id AND t.number < a.number
+                  AND t.outcome <> 'unreached') AS tries
 FROM sender s JOIN attempt a ON a.sender_id = s.id
-WHERE s.journal = %(journal)s AND s.id <> %(sender)s AND a.outcome IS NULL
-UNION ALL
-SELECT a.id, a.number, a.outcome
-FROM attempt a JOIN sender s ON a.sender_id = s.id
-WHERE s.journal = %(journal)s AND s.id <> %(sender)s AND a.outcome = 'ambiguous'
-  AND a.stage = 'lease'
+WHERE s.journal = %(journal)s AND s.id <> %(sender)s
+  AND (a.outcome IS NULL OR (a.outcome = 'ambiguous' AND a.stage = 'lease')
+       OR (a.outcome = 'deferred' AND a.stage = 'resolved'))
 
 -- name: open_attempts
--- What the database holds as ours and running. Callers: sender, after a lost connection: a reservation whose commit it
--- never heard of was never begun. Index: attempt_running.
-SELECT id, message_id, number FROM attempt WHERE sender_id = %(sender)s AND outcome IS NULL
+-- What the database holds as ours and unsettled, swept or not. Callers: sender: a reservation whose commit it never heard
+-- of was never begun. Index: attempt_running, attempt_ambiguous.
+SELECT id, message_id, number FROM attempt
+WHERE sender_id = %(sender)s AND (outcome IS NULL OR (outcome = 'ambiguous' AND stage = 'lease'))
 
 -- name: release_dead
 -- Leases of earlier senders of this journal: they are dead, their mailboxes are free at once. The pace counts from now.

@@ -26,23 +26,28 @@ class Vault:
 
 def open_vault(connection: Connection, settings: Settings) -> Vault:
     """Opens the organisation's secrets; makes them in an empty installation. SetupError for a missing or wrong key."""
-    stored = dict(
-        connection.execute("SELECT name, value FROM setting WHERE name = ANY(%s)", [list(_SECRETS)]).fetchall()
-    )
+    stored = _stored(connection)
     keyring = Keyring(_keys(settings, is_new=not stored))
-    if not stored:
+    if len(stored) < len(_SECRETS):
         stored = _make(connection, keyring)
     opened = {name: b64decode(keyring.open(stored[name].encode(), what="this organisation")) for name in _SECRETS}
     return Vault(keyring, Digester(opened["digest_key"]), opened["opt_out_key"])
 
 
 def _make(connection: Connection, keyring: Keyring) -> dict[str, str]:
-    for name in _SECRETS:
-        sealed = keyring.seal(b64encode(secrets.token_bytes(KEY_BYTES)).decode()).decode()
-        connection.execute(
-            "INSERT INTO setting (name, value) VALUES (%s, to_jsonb(%s::text)) ON CONFLICT DO NOTHING", [name, sealed]
-        )
-    return dict(connection.execute("SELECT name, value FROM setting WHERE name = ANY(%s)", [list(_SECRETS)]).fetchall())
+    """All of them in one statement: whoever comes first wins, and there is never one without the other."""
+    made = [keyring.seal(b64encode(secrets.token_bytes(KEY_BYTES)).decode()).decode() for _ in _SECRETS]
+    connection.execute(
+        "INSERT INTO setting (name, value) SELECT n, to_jsonb(v) FROM unnest(%s::text[], %s::text[]) AS t (n, v)"
+        " ON CONFLICT DO NOTHING",
+        [list(_SECRETS), made],
+    )
+    return _stored(connection)
+
+
+def _stored(connection: Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, value FROM setting WHERE name = ANY(%s)", [list(_SECRETS)]).fetchall()
+    return {row.name: row.value for row in rows}
 
 
 def _keys(settings: Settings, *, is_new: bool) -> list[str]:

@@ -21,19 +21,20 @@ RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
 
 
 def plan_once(connection: Connection, tunables: Tunables) -> Plan:
-    """One planning run, one transaction.
+    """One planning run.
 
     1. give back what needs a new plan, settle what is past its deadline. 2. set today's ramps. 3. read the snapshot.
-    4. plan. 5. write slots and reasons. 6. wake the senders.
+    4. plan, with no transaction open. 5. write slots and reasons, and wake the senders. What changes between 3 and 5 is
+    met by the states that the writing names, and by the gate and the limits of every reservation.
     """
+    store = PlanStore(connection)
+    connection.execute(OUTBOX_QUERIES["assume_accepted"], {"deadline": tunables.ambiguous_deadline})
+    store.tidy(late_after=tunables.late_after)
+    now = store.now()
+    store.write_ramps(start=tunables.ramp_start, today=now.date())
+    snapshot = store.load_snapshot()
+    made = plan(snapshot, now=now, until=now + tunables.horizon, seed=int(now.timestamp()))
     with connection.transaction():
-        store = PlanStore(connection)
-        connection.execute(OUTBOX_QUERIES["assume_accepted"], {"deadline": tunables.ambiguous_deadline})
-        store.tidy(late_after=tunables.late_after)
-        now = store.now()
-        store.write_ramps(start=tunables.ramp_start, today=now.date())
-        snapshot = store.load_snapshot()
-        made = plan(snapshot, now=now, until=now + tunables.horizon, seed=int(now.timestamp()))
         store.write_slots(made.slots, store.domains())
         store.write_reasons(made.reasons, look_again=min(LOOK_AGAIN, 10 * tunables.reserve_ahead))
         store.write_mailbox_reasons(made.mailbox_reasons)

@@ -82,7 +82,8 @@ class PlanStore:
         steps = {(row.campaign_id, row.number): row for row in self._rows("variants")}
         found = []
         for row in self._rows("ready", {"batch": READY_BATCH}):
-            step = steps[row.campaign_id, row.next_step]
+            if (step := steps.get((row.campaign_id, row.next_step))) is None:
+                continue  # its campaign was started a moment ago: the next run sees it whole
             drawn = ((row.variant_id, 1),) if row.variant_id else tuple(zip(step.ids, step.weights, strict=True))
             found.append(
                 Enrollment(
@@ -195,6 +196,7 @@ def _campaign(row: Row, mailboxes: Iterable[Row]) -> Campaign:
         box.id
         for box in mailboxes
         if box.identity_id == row.identity_id
+        and row.pool is not None
         and is_in_pool(row.pool, MailboxNames(box.address, box.domain, box.provider, box.account, tuple(box.tags)))
     )
     in_contact_zone = row.zone == ZONE_OF_CONTACT

@@ -86,7 +86,7 @@ SELECT id, scope_kind, scope_key, reason, until FROM hold
 WHERE lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp())
 
 -- name: campaigns
-SELECT g.id, g.name, g.identity_id, coalesce(p.rule, g.pool) AS pool, g."window", g.zone, g.fallback_zone, g.priority,
+SELECT g.id, g.name, g.identity_id, CASE WHEN g.pool ? 'name' THEN p.rule ELSE g.pool END AS pool, g."window", g.zone, g.fallback_zone, g.priority,
        g.openings_share
 FROM campaign g LEFT JOIN pool p ON p.name = g.pool ->> 'name'
 WHERE g.state = 'running'
@@ -126,15 +126,17 @@ WITH slot AS (
     FROM slot JOIN enrollment e ON e.id = slot.enrollment_id AND e.state = 'active' AND e.next_at IS NOT NULL
     ON CONFLICT (enrollment_id, step_id) DO UPDATE SET
         due_at = EXCLUDED.due_at, mailbox_id = EXCLUDED.mailbox_id, reason_code = '', reason = '',
-        header_id = CASE WHEN message.attempts = 0 THEN EXCLUDED.header_id ELSE message.header_id END
+        header_id = CASE WHEN EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = message.id
+                                      AND a.outcome IS DISTINCT FROM 'unreached')
+                         THEN message.header_id ELSE EXCLUDED.header_id END
     WHERE message.state = 'queued' AND message.due_at IS NULL
     RETURNING enrollment_id, due_at
 )
 UPDATE enrollment SET next_at = NULL, reason_code = '', reason = '', reason_at = clock_timestamp()
-FROM written WHERE enrollment.id = written.enrollment_id
+FROM written WHERE enrollment.id = written.enrollment_id AND enrollment.state = 'active'
 
 -- name: write_reasons
--- Why an enrollment has no slot; only what is new is written. It is looked at again at `retry_at`, and no later than
+-- Why an enrollment has no slot. It is looked at again at `retry_at`, and no later than
 -- after `look_again`: what binds it may be lifted.
 -- Callers: plan. Index: enrollment_pkey. Rows: those without a slot.
 UPDATE enrollment SET reason_code = r.code, reason = r.text, reason_at = clock_timestamp(),

@@ -114,8 +114,8 @@ def refused(stage: Stage, endpoint: Endpoint, reply: Reply) -> Unreached:
 
 
 def read_reply(code: int, lines: Iterable[str]) -> Reply:
-    """A reply whose lines have lost their code; a NUL, which PostgreSQL's text cannot hold, goes too."""
-    return Reply.parse([f"{code} {line}".replace("\0", "") for line in lines])
+    """A reply whose lines have lost their code; what PostgreSQL's text cannot hold (NUL, half a character) goes too."""
+    return Reply.parse([f"{code} {line}".encode(errors="replace").decode().replace("\0", "") for line in lines])
 
 
 def shorten(text: str) -> str:

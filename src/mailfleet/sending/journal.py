@@ -35,7 +35,7 @@ from mailfleet.outbox.rules import Result
 Phase = Literal["begin", "dot", "done"]
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL, place TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entry (
     attempt_id INTEGER PRIMARY KEY, phase TEXT NOT NULL, began_at TEXT NOT NULL DEFAULT '', result TEXT,
     mark INTEGER NOT NULL
@@ -207,7 +207,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, UUID]:
-    """The journal, or, where the file is corrupt, a new one beside the old.
+    """The journal, or, where the file is corrupt or a copy, a new one beside the old.
 
     A new journal has a new id: nothing is concluded from its silence about attempts of the old one. They become
     ambiguous when their leases end, and are shown to a person.
@@ -238,7 +238,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
     """sqlite3.DatabaseError or ValueError when anything in it is damaged.
 
     1. what the last writer had committed. 2. the file's own order. 3. whether all that was committed is there still.
-    4. each entry's mark.
+    4. each entry's mark. 5. whether it is the file that was written here.
     """
     committed = _committed(path)
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -254,14 +254,25 @@ def _open(path: Path) -> tuple[sqlite3.Connection, UUID]:
         database.executescript(_SCHEMA)
         if database.execute(_DAMAGED).fetchone()[0]:
             raise sqlite3.DatabaseError("an entry does not bear its mark")
-        row = database.execute("SELECT id FROM journal").fetchone()
+        row = database.execute("SELECT id, place FROM journal").fetchone()
         if row is None:
-            row = (str(uuid4()),)
-            database.execute("INSERT INTO journal (id) VALUES (?)", row)
+            row = (str(uuid4()), _place(path))
+            database.execute("INSERT INTO journal (id, place) VALUES (?, ?)", row)
+        if row[1] != _place(path):
+            raise sqlite3.DatabaseError("it is a copy of another host's journal, or of an older day's")
         return database, UUID(row[0])
     except BaseException:
         database.close()
         raise
+
+
+def _place(path: Path) -> str:
+    """This machine and this file: a copied or restored journal says nothing of what its original's sender did since."""
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        machine = ""
+    return f"{machine}:{path.stat().st_ino}"
 
 
 def _mark(*values: object) -> int:

@@ -24,6 +24,7 @@ from mailfleet.outbox.limits import SLACK
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation
 from mailfleet.outbox.rules import Refusal, Result, RetryPolicy
 from mailfleet.providers.endpoint import Deadlines
+from mailfleet.providers.faults import Stage, Unreached
 from mailfleet.providers.smtp import Envelope, SmtpSession
 from mailfleet.sending.caps import ConnectionCaps
 from mailfleet.sending.journal import Journal, Phase
@@ -73,6 +74,7 @@ class Lane:
         self._came = asyncio.Event()
         self._stopping = asyncio.Event()
         self._session: SmtpSession | None = None
+        self._is_proven = False  # a letter went over this connection
         self._ended_at: float | None = None
         self._reached: Phase | None = None  # how far the letter in hand came, at most
         self._began_at = ""
@@ -82,11 +84,7 @@ class Lane:
 
     def extend(self, grant: LeaseGrant) -> None:
         """A renewed lease of the same fence."""
-        self._lease_until = self._means.clock.monotonic_of(grant.expires_at)
-
-    def lose(self) -> None:
-        """The lease is gone: nothing may leave any more."""
-        self._lease_until = 0.0
+        self._lease_until = self._means.clock.earliest(grant.expires_at)
 
     def stop(self) -> None:
         """Finishes the letter in hand; what has not begun is given back."""
@@ -170,7 +168,7 @@ class Lane:
             await self._record(result.began(self._began_at))
 
     async def _attempt(self, work: Work) -> Result:
-        attempt, number = work.reservation.attempt_id, work.reservation.number
+        attempt, number = work.reservation.attempt_id, work.reservation.tries
         try:
             refusal = self._why_not(work) or await self._prepare(work)
         except (ProviderError, SetupError) as error:
@@ -189,7 +187,7 @@ class Lane:
         get_log().critical("letter_failed", letter=work.draft.message_id, mailbox=self.mailbox.id, exc_info=error)
         if self._session is not None:
             self._session.abort()
-        attempt, number = work.reservation.attempt_id, work.reservation.number
+        attempt, number = work.reservation.attempt_id, work.reservation.tries
         result = broken(attempt, error, number=number, retry=self._means.retry)
         if self._reached is None:
             return result
@@ -206,13 +204,14 @@ class Lane:
 
     async def _connect(self) -> None:
         if self._session is None or not self._session.usable:
+            self._is_proven = False
             self._session = await SmtpSession.open(
                 self.mailbox.endpoint, self.mailbox.login, helo=self._means.helo, deadlines=self._means.deadlines
             )
 
     def _moment_of(self, work: Work) -> float:
         """When the letter is due and the mailbox's pace since its last letter is over, by the monotonic clock."""
-        moment = self._means.clock.monotonic_of(work.reservation.start_at)
+        moment = self._means.clock.latest(work.reservation.start_at)
         return moment if self._ended_at is None else max(moment, self._ended_at + self.mailbox.pace_seconds)
 
     async def _wait_for_moment(self, work: Work, *, ahead: float = 0.0) -> None:
@@ -241,7 +240,7 @@ class Lane:
         return self._why_not(work)
 
     async def _submit(self, session: SmtpSession, work: Work) -> Result:
-        draft, attempt, number = work.draft, work.reservation.attempt_id, work.reservation.number
+        draft, attempt, number = work.draft, work.reservation.attempt_id, work.reservation.tries
         envelope = Envelope(self.mailbox.address.wire, draft.recipient, draft.smtputf8)
 
         async def before_dot() -> None:
@@ -253,12 +252,15 @@ class Lane:
         retry, dialect = self._means.retry, self.mailbox.dialect
         try:
             submission = await session.submit(envelope, draft.content, before_dot=before_dot)
+            self._is_proven = True
             return submitted(attempt, submission, dialect=dialect, number=number, retry=retry)
         except LeaseLost:
             return lost_before_dot(attempt, "the lease ended before the final dot", number, retry)
         except SetupError as error:
             return lost_before_dot(attempt, str(error), number, retry)
         except ProviderError as error:
+            if isinstance(error, Unreached) and self._is_proven and error.stage is Stage.MAIL and error.reply is None:
+                return withdrawn(attempt, "closed", error.detail)  # a kept connection was closed: the next one may do
             return failed(attempt, error, dialect=dialect, number=number, retry=retry)
 
     async def _record(self, result: Result) -> None:

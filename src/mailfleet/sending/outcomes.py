@@ -1,6 +1,7 @@
 """What came of an attempt, and what follows: the sender's rule, pure."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from mailfleet.base.errors import MailfleetError, SetupError
 from mailfleet.mail.replies import Action, Reply, Scope, Verdict, classify
@@ -59,7 +60,7 @@ def submitted(attempt_id: int, submission: Submission, *, dialect: str, number: 
     result = _told(attempt_id, Outcome.DEFERRED, MessageState.QUEUED, submission.stage, reply, verdict, hold)
     if hold is not None:
         return replace(result, retry_seconds=hold.seconds or 0.0)
-    return _deferred(result, number, retry)
+    return _deferred(result, number, retry, at_least=verdict.hold_for)
 
 
 def failed(attempt_id: int, error: Exception, *, dialect: str, number: int, retry: RetryPolicy) -> Result:
@@ -82,8 +83,6 @@ def failed(attempt_id: int, error: Exception, *, dialect: str, number: int, retr
 
 def unreached(attempt_id: int, error: Unreached, *, dialect: str) -> Result:
     """The mailbox's server could not be used: the mailbox rests, the letter waits or moves on."""
-    if error.stage is Stage.MAIL and error.reply is None:  # a kept connection had been closed: the next one may do
-        return replace(withdrawn(attempt_id, "closed", error.detail), stage=error.stage)
     if error.reply is None:
         result = withdrawn(attempt_id, "unreachable", error.detail)
         return replace(result, stage=error.stage, hold=unusable(error))
@@ -95,11 +94,12 @@ def unreached(attempt_id: int, error: Unreached, *, dialect: str) -> Result:
     return replace(result, retry_seconds=0.0)
 
 
-def _deferred(result: Result, number: int, retry: RetryPolicy) -> Result:
+def _deferred(result: Result, number: int, retry: RetryPolicy, *, at_least: timedelta | None = None) -> Result:
     if retry.gives_up_after(number):
         reason = f"given up after {number} tries: {result.reason}"
         return replace(result, state=MessageState.REJECTED, reason_code="gave_up", reason=reason)
-    return replace(result, retry_seconds=retry.wait(number).total_seconds())
+    wait = max(retry.wait(number), at_least or timedelta())
+    return replace(result, retry_seconds=min(wait, retry.longest).total_seconds())
 
 
 def _hold_of(verdict: Verdict, reply: Reply) -> HoldOrder | None:

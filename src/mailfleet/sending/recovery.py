@@ -10,10 +10,8 @@ from mailfleet.sending.outcomes import lost_after_dot, lost_before_dot, withdraw
 
 
 def results_of(attempts: Iterable[Row], entries: Mapping[int, Entry], *, retry: RetryPolicy) -> list[Result]:
-    """One result for each open attempt (id, number, outcome), and one for each entry that knows its outcome."""
-    results = {attempt.id: _result(attempt, entries.get(attempt.id), retry) for attempt in attempts}
-    known = {attempt: entry.result for attempt, entry in entries.items() if entry.result is not None}
-    return list((results | known).values())
+    """One result for each open attempt (id, tries) of the journal."""
+    return [_result(attempt, entries.get(attempt.id), retry) for attempt in attempts]
 
 
 def _result(attempt: Row, entry: Entry | None, retry: RetryPolicy) -> Result:
@@ -23,7 +21,7 @@ def _result(attempt: Row, entry: Entry | None, retry: RetryPolicy) -> Result:
         return entry.result
     if entry.phase == "begin":
         detail = "its sender ended before the final dot"
-        return lost_before_dot(attempt.id, detail, attempt.number, retry).began(entry.began_at)
+        return lost_before_dot(attempt.id, detail, attempt.tries, retry).began(entry.began_at)
     detail = "its sender ended after the final dot and before the reply"
     return lost_after_dot(attempt.id, detail).began(entry.began_at)
 

@@ -52,6 +52,8 @@ RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
 WORDING_SECONDS = 30.0  # chosen: how long a changed wording may go unnoticed
 STOP_GRACE = 30.0  # chosen: seconds a letter in hand has to end; after that it is broken off, and ambiguous at worst
 
+HOST = socket.getfqdn()
+"""This host's name, in EHLO, in limits and in holds."""
 T = TypeVar("T")
 
 
@@ -80,6 +82,7 @@ class Sender:
         self._results: dict[int, Result] = {}
         self._in_hand: dict[int, int] = {}  # attempt → mailbox, from reservation to settlement
         self._is_full = False
+        self._stops_heard = 0
         self._reconcile_at = 0.0
         self._orphans_at = 0.0
         self._is_journal_good = True
@@ -94,7 +97,7 @@ class Sender:
             clock=self._clock,
             deadlines=options.deadlines,
             retry=options.tunables.retry,
-            helo=socket.getfqdn(),
+            helo=HOST,
             caps=self._caps,
             report=self._report,
         )
@@ -122,11 +125,10 @@ class Sender:
         await asyncio.gather(self._work.close(), self._facts.close())
 
     async def _start(self) -> None:
-        host = socket.gethostname()
         self._sender_id = await self._until_done(
-            partial(register_sender, self._options.conninfo, host, self._journal.id)
+            partial(register_sender, self._options.conninfo, HOST, self._journal.id)
         )
-        self._work, self._facts = self._outbox(host), self._outbox(host)
+        self._work, self._facts = self._outbox(), self._outbox()
         self._dead_entries = self._journal.entries()
         await self._until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
 
@@ -248,11 +250,13 @@ class Sender:
             return []
         drafts, self._drafts = self._drafts, {}
         fences = {mailbox: lane.fence for mailbox, lane in self._lanes.items() if lane.lease_left > 0}
-        asked_at = monotonic()
+        asked_at, stops_heard = monotonic(), self._stops_heard
         reservations = await self._work.reserve(list(drafts.values()), fences)
         for reservation in sorted(reservations, key=lambda r: r.start_at):
             self._in_hand[reservation.attempt_id] = reservation.mailbox_id
             self._put(Work(drafts[reservation.message_id], reservation, asked_at))
+        if self._stops_heard != stops_heard:  # it came before these letters were in hand
+            await self._recall()
         return reservations
 
     def _put(self, work: Work) -> None:
@@ -271,16 +275,17 @@ class Sender:
             lane.give_back("lane_failed", "an error of Mailfleet itself; the letter was not begun")
 
     async def _release_idle(self) -> None:
-        """Mailboxes that have nothing in hand and nothing unsettled go back; so do those whose lease is lost."""
+        """Mailboxes that have nothing in hand and nothing unsettled go back. Those whose lease is lost are let go of:
+        who takes them over counts their pace from its end."""
         busy = set(self._in_hand.values())
+        resting = {mailbox: lane for mailbox, lane in self._lanes.items() if not lane.is_running}
         idle = [
-            (mailbox, lane.fence)
-            for mailbox, lane in self._lanes.items()
-            if not lane.is_running and (mailbox not in busy or lane.lease_left <= 0)
+            (mailbox, lane.fence) for mailbox, lane in resting.items() if mailbox not in busy and lane.lease_left > 0
         ]
         if idle:
             await self._work.release(idle)
-        for mailbox, _ in idle:
+        lost = [mailbox for mailbox, lane in resting.items() if lane.lease_left <= 0]
+        for mailbox in {*lost, *(mailbox for mailbox, _ in idle)}:
             del self._lanes[mailbox]
 
     async def _reconcile(self) -> None:
@@ -315,18 +320,28 @@ class Sender:
 
     async def _settle_all(self) -> None:
         while batch := list(self._results.values())[:SETTLE_BATCH]:
-            await self._until_done(partial(self._facts.settle, batch))
+            await self._settle(batch)
             for result in batch:
                 self._results.pop(result.attempt_id, None)  # at a stop two settle at once
                 self._in_hand.pop(result.attempt_id, None)
             self._journal.forget(result.attempt_id for result in batch)
-            if any(result.hold is not None for result in batch):
-                await self._until_done(self._recall)
             if self._is_full:
                 self._wake.set()
 
+    async def _settle(self, batch: list[Result]) -> None:
+        """One transaction; what the database refuses for itself is settled one by one, and told if it cannot be."""
+        try:
+            await self._until_done(partial(self._facts.settle, batch))
+        except psycopg.Error:
+            for result in batch:
+                try:
+                    await self._until_done(partial(self._facts.settle, [result]))
+                except psycopg.Error as error:
+                    get_log().critical("letter_unsettled", attempt=result.attempt_id, exc_info=error)
+
     async def _renew(self) -> bool:
-        grants = {grant.mailbox_id: grant for grant in await self._facts.renew()}
+        held = [(mailbox, lane.fence) for mailbox, lane in self._lanes.items()]
+        grants = {grant.mailbox_id: grant for grant in await self._facts.renew(held)}
         for mailbox, lane in self._lanes.items():
             grant = grants.get(mailbox)
             if grant is not None and grant.fence == lane.fence:
@@ -363,8 +378,10 @@ class Sender:
         while True:
             try:
                 async with listen(self._options.conninfo) as channels:
+                    await self._recall()  # a stop may have come while nobody listened
                     async for channel in channels:
                         if channel == STOP_CHANNEL:
+                            self._stops_heard += 1
                             await self._recall()
                         self._wake.set()
             except psycopg.Error:
@@ -410,16 +427,16 @@ class Sender:
         while True:
             try:
                 return await errand()
-            except psycopg.Error as error:
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 get_log().warning("database_away", error=str(error))
                 await asyncio.sleep(RECONNECT)
 
-    def _outbox(self, host: str) -> Outbox:
+    def _outbox(self) -> Outbox:
         tunables = self._options.tunables
         return Outbox(
             self._options.conninfo,
             sender_id=self._sender_id,
-            host=host,
+            host=HOST,
             lease=tunables.lease,
             reserve_ahead=tunables.reserve_ahead,
             late_after=tunables.late_after,
