@@ -1,4 +1,4 @@
-"""A laid fleet and its real sender processes against servers that are no sandbox; what they said, and what came of it."""
+"""A laid fleet, its real sender processes, and what came of it; for servers of any kind."""
 
 import os
 import signal

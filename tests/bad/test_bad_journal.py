@@ -1,4 +1,4 @@
-"""The sender's journal on a full disk, damaged, or left behind by one that died late: nothing is lost, nothing leaves twice."""
+"""The sender's journal on a full disk, damaged, or left behind late: nothing is lost, and nothing leaves twice."""
 
 import json
 import resource

@@ -35,7 +35,7 @@ def first_address(it: Stage) -> str:
 
 
 def test_an_endless_template_stops_its_letter_and_not_the_sender(port: int, database: str, home: Path) -> None:
-    """A wording that came into the database by another way is refused before it is run; its letters end with the reason."""
+    """A wording that came into the database by another way is refused before it is run; its letters end and say so."""
     with stage(database, home, port=port, fleet=FLEET, contacts=CONTACTS) as it:
         it.run("UPDATE variant SET text = text || %s WHERE name = 'a'", ENDLESS)
         it.run("UPDATE variant SET weight = 1")

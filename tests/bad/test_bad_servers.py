@@ -1,4 +1,4 @@
-"""Mailboxes whose server cannot be used: each rests with a reason that says what to do, and the others write its letters."""
+"""Mailboxes whose server cannot be used: each rests, with a reason that says what to do; the others write."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,11 @@ def troubles(home: Path, authority: Authority, tls_port: int, keyring: Keyring) 
         Trouble({**tls, "ca_file": ""}, ("not trusted", "ca_file")),
         Trouble({**tls, "ca_file": str(home / "missing.pem")}, ("missing.pem cannot be used", "Name a readable PEM")),
         Trouble({"secret": another.seal("geheim")}, ("No key of this home opens", "Put the file `keys` back")),
-        Trouble({"secret": keyring.seal("falsch")}, ("login was refused", "Check the user name and the password"), has_end=False),
+        Trouble(
+            {"secret": keyring.seal("falsch")},
+            ("login was refused", "Check the user name and the password"),
+            has_end=False,
+        ),
     ]
 
 

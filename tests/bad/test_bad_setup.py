@@ -60,7 +60,7 @@ def test_a_database_url_that_is_none_is_named_and_not_shown(home: Path) -> None:
 
 
 def test_an_old_schema_is_brought_up_only_when_asked_for(keyed: str, home: Path) -> None:
-    """One's own database is not changed behind one's back: `up` refuses and names `mailfleet migrate`, which mends it."""
+    """One's own database is not changed behind one's back: `up` names `mailfleet migrate`, and that mends it."""
     use_database(keyed)
     call_command("migrate", "model", "0001", verbosity=0)
     connections.close_all()

@@ -4,11 +4,22 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from test_planner_order import DAY, HOUR, MINUTE, NOW, campaign, follow_up, mailbox, opening, plan_hour
+from test_planner_order import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    campaign,
+    follow_up,
+    full_until_half_past,
+    mailbox,
+    opening,
+    plan_hour,
+)
 
 from mailfleet.model.words import ScopeKind
 from mailfleet.outbox.limits import Usage
-from mailfleet.planning.snapshot import Enrollment, Hold, Limit, Reason, Snapshot, Unplanned
+from mailfleet.planning.snapshot import Enrollment, Hold, Limit, Queued, Reason, Snapshot, Unplanned
 from mailfleet.planning.windows import LocalWindow
 
 NAMES = {(ScopeKind.MAILBOX, "1"): "ann@north.example", (ScopeKind.DOMAIN, "1"): "north.example"}
@@ -46,6 +57,21 @@ def test_the_limit_that_ends_last_is_the_one_that_binds() -> None:
     long = Limit(2, ScopeKind.ACCOUNT, None, DAY, 5, {"1": Usage(DAY.bucket(NOW), (5,))})
     assert only_reason(replace(snapshot(follow_up(1, 1)), limits=(short, long))).binding == 2
     assert only_reason(replace(snapshot(opening(1)), limits=(long, short))).binding == 2
+
+
+def test_turns_that_outlast_a_limit_are_what_binds() -> None:
+    """A limit with room again at half past is not blamed for a mailbox that is busy until later, nor the reverse."""
+    box = replace(mailbox(1, pace=40 * MINUTE), queued=(Queued(NOW + 40 * MINUTE, "r.example", 1),))
+    given = replace(snapshot(follow_up(1, 1)), mailboxes=(box,), limits=(full_until_half_past(ScopeKind.MAILBOX),))
+    assert only_reason(given).code is Reason.PACE
+    assert plan_hour(given).mailbox_reasons[0].free_at == NOW + 80 * MINUTE
+
+
+def test_a_mailbox_that_may_not_begin_in_the_horizon_says_when() -> None:
+    """`next_at` beyond the horizon is the end of its waiting, for the letter and for the mailbox."""
+    given = replace(snapshot(opening(1)), mailboxes=(replace(mailbox(1), next_at=NOW + 2 * HOUR),))
+    assert (only_reason(given).code, only_reason(given).retry_at) == (Reason.PACE, NOW + 2 * HOUR)
+    assert plan_hour(given).mailbox_reasons[0].free_at == NOW + 2 * HOUR
 
 
 def test_a_limit_of_nothing_has_no_end() -> None:

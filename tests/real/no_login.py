@@ -1,4 +1,4 @@
-"""A real sender process that skips the login, for smtp-sink answers every AUTH with 250: `python no_login.py CONNINFO`."""
+"""A real sender process that skips the login, which smtp-sink answers with 250: `python no_login.py CONNINFO`."""
 
 from typing import Any
 

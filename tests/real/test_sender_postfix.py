@@ -70,7 +70,7 @@ def logins(server: Postfix) -> int:
 
 
 def test_a_wrong_password_holds_its_mailbox_and_all_others_send(server: Postfix, database: str, home: Path) -> None:
-    """One login is refused once, its mailbox held until a person lifts that; every letter leaves once from the others."""
+    """One login is refused once and its mailbox held until a person lifts that; the others send every letter once."""
     one, *others = FLEET.mailboxes
     with stage_at(server, database, home) as it:
         it.run("UPDATE provider SET ca_file = %s", server.ca_file)
@@ -121,7 +121,7 @@ def test_letters_keep_their_thread_and_their_way_out(server: Postfix, database: 
 def test_a_connection_is_kept_for_what_comes_soon(
     idle_seconds: int, connections: int, server: Postfix, database: str, home: Path
 ) -> None:
-    """A mailbox logs in once for both letters when the second comes within its idle time, and twice when it keeps none."""
+    """A mailbox logs in once for two letters when the second comes within its idle time, and twice when it has none."""
     fleet = one_provider_fleet(1)
     with stage_at(server, database, home, fleet) as it:
         it.run("UPDATE provider SET ca_file = %s, idle_seconds = %s", server.ca_file, idle_seconds)

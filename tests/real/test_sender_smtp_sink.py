@@ -57,7 +57,7 @@ def test_what_the_sink_refuses_ends_with_a_reason(
 
 
 def test_a_sink_that_dies_and_comes_back_loses_nothing(database: str, home: Path) -> None:
-    """The server falls in the middle and another one takes its port: what is known to be taken stays, the rest goes on."""
+    """The server falls in the middle and another takes its port: what was taken stays, the rest goes on."""
     with smtp_sink("-w", "1") as sink, stage(database, home, port=sink.port, contacts=6) as it:
         sender = it.sender(NO_LOGIN)
         it.plan_until("SELECT count(*) < 1 FROM message WHERE state = 'accepted'")

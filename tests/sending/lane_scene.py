@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from mailfleet.base.clock import DatabaseClock, monotonic
@@ -40,22 +41,21 @@ async def take(peer: Peer, reply: str = "250 2.0.0 taken") -> None:
 
 
 async def farewell(peer: Peer) -> None:
-    """The client's QUIT, or its end."""
-    await peer.rest()
+    """The client's QUIT, answered."""
+    await peer.hear("QUIT")
+    await peer.say("221 2.0.0 bye")
 
 
 @asynccontextmanager
 async def server(*plays: Play) -> AsyncIterator[Endpoint]:
     """Plays each script on a connection of its own, in the order in which they come; leaving waits for all of them."""
     left = list(plays)
-    done: list[asyncio.Task[None]] = []
+    done: list[asyncio.Future[None]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         play = left.pop(0)
-        ended = asyncio.get_running_loop().create_future()
-        done.append(ended)  # type: ignore[arg-type]
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.append(ended)
         try:
             await play(Peer(reader, writer))
             ended.set_result(None)
@@ -70,6 +70,15 @@ async def server(*plays: Play) -> AsyncIterator[Endpoint]:
         async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*done)
         assert left == [], "a connection never came"
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Lets everyone else go on until it is so."""
+    async with asyncio.timeout(DEADLINE):
+        for _ in count():
+            if is_so():
+                return
+            await asyncio.sleep(0)
 
 
 @dataclass
@@ -120,12 +129,21 @@ class Desk:
         )
         return Lane(mailbox, LeaseGrant(number, 1, NOW + lease), means)
 
-    def work(self, lane: Lane, *, due_in: float = 0.0, reserved_ago: float = 0.0) -> Work:
+    def work(
+        self,
+        lane: Lane,
+        *,
+        due_in: float = 0.0,
+        reserved_ago: float = 0.0,
+        content: bytes = b"Subject: x\r\n\r\nHi\r\n",
+    ) -> Work:
         """Puts one more letter into a lane; its attempt has the letter's number."""
         self.letters += 1
-        draft = Draft(self.letters, lane.mailbox.id, 1, "Hello", "zed@z.test", False, b"Subject: x\r\n\r\nHi\r\n", NOW)
+        draft = Draft(self.letters, lane.mailbox.id, 1, "Hello", "zed@z.test", False, content, NOW)
         at = NOW + timedelta(seconds=due_in)
-        work = Work(draft, Reservation(self.letters, self.letters, 1, lane.mailbox.id, 1, at), monotonic() - reserved_ago)
+        work = Work(
+            draft, Reservation(self.letters, self.letters, 1, lane.mailbox.id, 1, at), monotonic() - reserved_ago
+        )
         lane.put(work)
         return work
 

@@ -97,7 +97,7 @@ async def test_entries_say_how_far_each_attempt_came(folder: Path) -> None:
 
 
 async def test_a_result_without_a_beginning_is_kept_too(folder: Path) -> None:
-    """An outcome whose `begin` was never written, or was forgotten, is a fact all the same; a dot without one is not."""
+    """An outcome whose `begin` was never written, or was forgotten, is a fact all the same; a dot without one is none."""
     journal = Journal.open_free(folder)
     await journal.done(FULL)
     await journal.dot(8)
@@ -172,8 +172,11 @@ async def test_a_damaged_journal_gets_a_new_id(damage: str, folder: Path) -> Non
     assert again.entries() == {}
     await again.begin(1, BEGAN_AT)
     again.close()
-    kept = [path for path in folder.iterdir() if ".corrupt-" in path.name]
-    assert len(kept) == (0 if damage == "emptied" else 1)
+    assert kept(folder) == (0 if damage == "emptied" else 1)
+
+
+def kept(folder: Path) -> int:
+    return sum(".corrupt-" in path.name for path in folder.iterdir())
 
 
 def hurt(path: Path, damage: str) -> None:

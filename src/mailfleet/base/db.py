@@ -37,8 +37,8 @@ def _bare(body: str) -> str:
     return "\n".join(line for line in body.splitlines() if line.strip() and not line.lstrip().startswith("--"))
 
 
-# What we rely on is set by us, whatever the server's defaults: a commit is durable, and a process that is frozen or cut off
-# inside a transaction loses its locks. A peer that is gone is noticed in about half a minute.
+# What we rely on is set by us, whatever the server's defaults: a commit is durable, and a process that is frozen or cut
+# off inside a transaction loses its locks. A peer that is gone is noticed in about half a minute.
 _OPTIONS: dict[str, Any] = {
     "options": "-c TimeZone=UTC -c synchronous_commit=on -c idle_in_transaction_session_timeout=15s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=30s",

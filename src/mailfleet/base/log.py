@@ -8,13 +8,16 @@ import structlog
 
 from mailfleet.base.errors import SetupError
 
+OFF = logging.CRITICAL + 1
+
 
 def configure_log(level: str, *, process: str) -> None:
-    """Sets this process's log; `process` names it in every line."""
-    number = logging.getLevelNamesMapping().get(level.upper())
+    """Sets this process's log, from "debug" to "critical" and "off"; `process` names it in every line."""
+    number = OFF if level == "off" else logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise SetupError(
-            f"MAILFLEET_LOG_LEVEL is {level!r}, which is no level.", hint="Use critical, error, warning, info or debug."
+            f"MAILFLEET_LOG_LEVEL is {level!r}, which is no level.",
+            hint="Use off, critical, error, warning, info or debug.",
         )
     logging.basicConfig(level=number, stream=sys.stderr, format="%(message)s")
     structlog.configure(

@@ -34,7 +34,7 @@ def demo_command(
     mailboxes: int, contacts: int, senders: int, seed: int, is_chaos: bool, as_json: bool, leave: bool
 ) -> None:
     """Send a campaign of three steps through a whole fleet on pretend providers; their ledger judges it."""
-    configure_log("critical", process="demo")
+    configure_log("off" if is_chaos else "critical", process="demo")
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     options = DemoOptions(mailboxes, contacts, senders, seed, is_chaos)
     with demo_folder() as folder:
@@ -70,5 +70,5 @@ def _print(console: Console, report: DemoReport) -> None:
         " (RFC 1047); they are not sent again."
     )
     for row in report.waiting:
-        console.print(f"{row.contacts} contacts wait: {row.example or 'for the fate of an ambiguous letter'}")
+        console.print(f"{row.contacts} contacts wait: {row.example or 'their letter is in the queue'}")
     console.print(f"Slowest stop after a no: {report.slowest_stop * 1000:.0f} ms.")

@@ -39,8 +39,7 @@ def up_command(least: int, most: int) -> None:
             server.create_database(DATABASE)
             conninfo = server.conninfo(DATABASE)
             bring_up(conninfo)
-        click.echo(f"Mailfleet is up. Home: {settings.home}. Stop with Ctrl-C.")
-        _supervise(settings, conninfo, least, most, server)
+        _supervise(settings, conninfo, least, most, server, greeting="Mailfleet is up.")
     click.echo("Stopped; nothing is left running.")
 
 
@@ -56,8 +55,8 @@ def senders_command(least: int, most: int) -> None:
             "Name the common database by MAILFLEET_DATABASE_URL; on one machine `mailfleet up` does."
         )
     with lock_home(settings.home), database(settings) as conninfo:
-        click.echo(f"Senders run. Home: {settings.home}. Stop with Ctrl-C.")
-        _supervise(settings, conninfo, least, most, None)
+        _supervise(settings, conninfo, least, most, None, greeting="Senders run.")
+    click.echo("Stopped; nothing is left running.")
 
 
 @click.command("migrate")
@@ -68,7 +67,9 @@ def migrate_command() -> None:
         click.echo("The schema is up to date.")
 
 
-def _supervise(settings: Settings, conninfo: str, least: int, most: int, server: EmbeddedPostgres | None) -> None:
+def _supervise(
+    settings: Settings, conninfo: str, least: int, most: int, server: EmbeddedPostgres | None, *, greeting: str
+) -> None:
     with connect(conninfo, name="mailfleet starts") as connection:
         open_vault(connection, settings)  # a wrong key is said here, once, and not by every sender
     reporter = _Reporter(server)
@@ -81,6 +82,7 @@ def _supervise(settings: Settings, conninfo: str, least: int, most: int, server:
         keep_database=reporter.keep_server,
     )
     on_stop(supervisor.stop, with_parent=False)
+    click.echo(f"{greeting} Home: {settings.home}. Stop with Ctrl-C.")
     supervisor.run()
 
 

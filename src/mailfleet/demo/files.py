@@ -18,6 +18,7 @@ from mailfleet.providers.sandbox.server import Ports
 PACE_SECONDS = 2
 MAILBOX_A_DAY = 30
 ACCOUNT_A_MINUTE = 900
+CONNECTIONS = 400  # chosen: the sandbox minds none; a real provider would
 LIST = "demo"
 
 # chosen: enough of each that every way of failing is met in one run of 9,000 letters
@@ -119,7 +120,8 @@ def _fleet_toml(fleet: SandboxFleet) -> str:
         for name in fleet.identities
     ]
     parts += [
-        _table("providers", name=name, preset="generic", dialect=dialect) for name, dialect in fleet.providers.items()
+        _table("providers", name=name, preset="generic", dialect=dialect, max_connections=CONNECTIONS)
+        for name, dialect in fleet.providers.items()
     ]
     parts += [_table("accounts", name=name, provider=provider) for name, provider in fleet.accounts.items()]
     parts += [

@@ -102,7 +102,7 @@ def slowest_stop(ledger: Ledger, opt_outs: Sequence[OptOut]) -> float:
 
 
 def _said(row: Any) -> Said:
-    if row.state == "ambiguous":
+    if row.state in ("ambiguous", "submitting"):  # the latter only when the demo was cut short
         return "ambiguous"
     if row.state != "accepted":
         return "not_accepted"

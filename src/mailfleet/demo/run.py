@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mailfleet.base.children import Child, stop_all
 from mailfleet.base.clock import monotonic
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import SetupError
@@ -36,6 +37,12 @@ STOP_SHARE = 0.4  # chosen: how much has left when some say no
 SAYING_NO = 0.01  # chosen: the share of contacts that say no in mid-run
 KILL_EVERY = 4.0  # chosen: seconds between two kills of a sender
 RESTART_AFTER = (10.0, 22.0)  # chosen: seconds at which PostgreSQL is restarted, then killed
+LAST_WORD = 30.0  # chosen: seconds for the last journal to be settled
+OPEN = """
+SELECT count(*) AS n FROM enrollment e WHERE e.state = 'active'
+  AND NOT EXISTS (SELECT 1 FROM message m WHERE m.enrollment_id = e.id AND m.state = 'ambiguous')
+"""
+UNSETTLED = "SELECT count(*) AS n FROM attempt WHERE outcome IS NULL"
 STILL = 12.0  # chosen: seconds without a letter after which what waits will not leave soon
 
 
@@ -114,6 +121,16 @@ class Demo:
                 turn_seconds=0.5,
             )
             self._supervisor.run()
+        self._settle_what_was_killed()
+
+    def _settle_what_was_killed(self) -> None:
+        """The last one killed left a journal: a sender that starts settles it, and stops again."""
+        sender = Child("mailfleet.sending", [self._conninfo], environment=self._environment)
+        end = monotonic() + LAST_WORD
+        with connect(self._conninfo, name="mailfleet demo") as connection:
+            while monotonic() < end and (row := connection.execute(UNSETTLED).fetchone()) is not None and row.n:
+                connection.execute("SELECT pg_sleep(0.1)")
+        stop_all([sender])
 
     def _turn(self, connection: Connection, senders: int) -> None:
         tally = read_tally(connection)
@@ -128,7 +145,7 @@ class Demo:
             self._supervisor.stop()
 
     def _is_over(self, connection: Connection) -> bool:
-        row = connection.execute("SELECT count(*) AS n FROM enrollment WHERE state = 'active'").fetchone()
+        row = connection.execute(OPEN).fetchone()
         now = monotonic()
         is_still = now - self._moved_at > STILL
         return (row is not None and row.n == 0) or is_still or now - self._began_at > LONGEST

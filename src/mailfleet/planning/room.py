@@ -1,16 +1,15 @@
 """How much room one limit leaves in one scope, now and later: what is used, queued and planned, counted together."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import accumulate
 
-from mailfleet.outbox.limits import Usage, Window
+from mailfleet.outbox.limits import Usage
 from mailfleet.planning.snapshot import Limit
 from mailfleet.planning.windows import Span
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 NOTHING = Usage()
 
 
@@ -107,13 +106,5 @@ class Room:
                 full_since = None
 
     def _moments(self, first: int, end: int) -> Span:
-        start = BEGINNING if first <= self._usage.head else bucket_start(self.limit.window, first)
-        return start, bucket_start(self.limit.window, end)
-
-
-def bucket_start(window: Window, bucket: int) -> datetime:
-    """The first moment that `window.bucket` puts into the bucket."""
-    at = window.bucket_start(bucket)
-    while window.bucket(at) < bucket:
-        at += MICROSECOND
-    return at
+        start = BEGINNING if first <= self._usage.head else self.limit.window.bucket_start(first)
+        return start, self.limit.window.bucket_start(end)

@@ -32,6 +32,7 @@ from mailfleet.sending.letters import SendingMailbox
 from mailfleet.sending.outcomes import broken, failed, lost_after_dot, lost_before_dot, submitted, withdrawn
 
 CONNECT_AHEAD = 2.0  # chosen: seconds before its moment in which a letter's connection is opened
+KEEP_WANTED = 0.2  # chosen: seconds for which a connection is kept to which another mailbox looks forward
 LEASE_MARGIN = 2.0  # chosen: seconds of a lease that are left alone: clocks drift, a write takes time
 
 
@@ -146,7 +147,7 @@ class Lane:
         idle_time = float(self.mailbox.idle_seconds)
         if self._works:
             wait_left = self._moment_of(self._works[0]) - monotonic()
-            return wait_left <= (CONNECT_AHEAD if self._means.caps.wanted(self.mailbox).is_set() else idle_time)
+            return wait_left <= (KEEP_WANTED if self._means.caps.wanted(self.mailbox).is_set() else idle_time)
         if self.mailbox.pace_seconds > idle_time or self._stopping.is_set() or self._rest is not None:
             return False
         self._came.clear()
