@@ -52,10 +52,12 @@ class Burst:
 
 
 @contextmanager
-def senders(conninfo: str, home: Path, *, number: int, login: bool) -> Iterator[list[Child]]:
+def senders(conninfo: str, home: Path, *, number: int) -> Iterator[list[Child]]:
     """Sender processes that are ready for work."""
-    arguments = [conninfo] if login else [conninfo, "--no-login"]
-    running = [Child("bench.sender", arguments, environment={"MAILFLEET_HOME": str(home)}) for _ in range(number)]
+    running = [
+        Child("mailfleet.sending", environment={"MAILFLEET_HOME": str(home), "MAILFLEET_DATABASE_URL": conninfo})
+        for _ in range(number)
+    ]
     try:
         with connect(conninfo, name="bench") as connection:
             wait_for(connection, f"SELECT /* bench */ count(*) < {number} AS is_open FROM sender", running)
@@ -76,10 +78,10 @@ def planner(conninfo: str) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def run_burst(place: Place, spec: FleetSpec, *, letters: int, number: int = 2, login: bool = False) -> Burst:
+def run_burst(place: Place, spec: FleetSpec, *, letters: int, number: int = 2) -> Burst:
     with place.database() as (conninfo, home):
         lay(conninfo, home, spec, contacts=letters)
-        with senders(conninfo, home, number=number, login=login) as running, planner(conninfo) as planning:
+        with senders(conninfo, home, number=number) as running, planner(conninfo) as planning:
             with connect(conninfo, name="bench") as connection:
                 return _measure(place, connection, planning, running, letters)
 

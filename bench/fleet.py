@@ -73,7 +73,9 @@ def _lay_fleet(connection: Connection, vault: Vault, spec: FleetSpec) -> None:
         " ('Northwind', 'Northwind Services Ltd', '12 Harbour Road, Leeds LS1 4AB, United Kingdom',"
         "  'hello@northwind.example', 'https://northwind.example', 'https://go.northwind.example/o')"
     )
-    connection.execute("INSERT INTO provider (name, dialect) SELECT 'provider-' || n, 'postfix' FROM generate_series(1, 3) n")
+    connection.execute(
+        "INSERT INTO provider (name, dialect) SELECT 'provider-' || n, 'postfix' FROM generate_series(1, 3) n"
+    )
     connection.execute(
         "INSERT INTO account (provider_id, name) SELECT 1 + n %% 3, 'account-' || n FROM generate_series(0, %s) n",
         [spec.accounts - 1],

@@ -45,10 +45,15 @@ class Stage:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def sender(self, *command: str, log: str = "critical") -> "subprocess.Popen[bytes]":
-        """The real sender, or a program that becomes one; it takes the conninfo as its last argument."""
-        environment = {**os.environ, "MAILFLEET_HOME": str(self.home), "MAILFLEET_LOG_LEVEL": log}
+        """The real sender, or a program that becomes one."""
+        environment = {
+            **os.environ,
+            "MAILFLEET_HOME": str(self.home),
+            "MAILFLEET_DATABASE_URL": self.laid.conninfo,
+            "MAILFLEET_LOG_LEVEL": log,
+        }
         process = subprocess.Popen(
-            [sys.executable, *(command or ("-m", "mailfleet.sending")), self.laid.conninfo],
+            [sys.executable, *(command or ("-m", "mailfleet.sending"))],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,

@@ -13,7 +13,6 @@ from kill.scene import scene
 from servers import smtp_sink
 from stage import OPEN, UNSETTLED, Stage, ids, one_provider_fleet, stage, wait_until
 
-NO_LOGIN = str(Path(__file__).parents[1] / "real" / "no_login.py")
 CONTACTS = 6
 
 
@@ -31,7 +30,7 @@ def test_with_a_full_disk_nothing_begins_and_what_is_known_settles(database: str
         smtp_sink("-W", ".:1") as sink,
         stage(database, home, port=sink.port, fleet=one_provider_fleet(1), contacts=3) as it,
     ):
-        sender = it.sender(NO_LOGIN)
+        sender = it.sender()
         it.plan_until("SELECT count(*) < 1 FROM attempt")
         wait_until(sink.letters, "the first letter's dot")
         set_room(sender, 0)

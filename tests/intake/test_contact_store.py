@@ -146,6 +146,14 @@ def test_a_row_becomes_a_contact_with_all_that_it_says(intake: Intake) -> None:
     assert (kinds(counts), intake.members()) == ({"rows": 1, "new": 1, "joined": 1}, {row.address_key})
 
 
+def test_contacts_of_one_domain_have_all_their_digests(intake: Intake) -> None:
+    """Each is found by its own address, by the domain they share, and by its parent."""
+    keys = ["ann@mail.acme.example", "ben@mail.acme.example", "cid@else.example"]
+    intake.take("\n".join(["email", *keys]))
+    rows = intake.connection.execute("SELECT address_key, digests FROM contact ORDER BY 1").fetchall()
+    assert [tuple(row) for row in rows] == [(key, DIGESTER.all_of(key, key.partition("@")[2])) for key in keys]
+
+
 def test_addresses_outside_ascii_are_kept(intake: Intake) -> None:
     """International domains and local parts keep their spelling; key and domain are the normalised ones."""
     intake.take("email\nAnn@bücher.example\nЖук@почта.рф\n")

@@ -1,4 +1,4 @@
-"""A real sender process that dies, or freezes, at a named point: `python doomed.py POINT NUMBER SIGNAL CONNINFO`.
+"""A real sender process that dies, or freezes, at a named point: `python doomed.py POINT NUMBER SIGNAL`.
 
 It runs the sender's own code; only, the NUMBER-th time it comes to POINT, it sends itself SIGNAL.
 """
@@ -65,5 +65,4 @@ def doom(point: str, number: int, blow: signal.Signals) -> None:
 
 if __name__ == "__main__":
     doom(sys.argv[1], int(sys.argv[2]), signal.Signals[sys.argv[3]])
-    sys.argv = [sys.argv[0], sys.argv[4]]
     process.main()

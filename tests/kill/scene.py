@@ -58,13 +58,13 @@ class Scene:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def sender(self) -> "subprocess.Popen[bytes]":
-        return self._start([sys.executable, "-m", "mailfleet.sending", self.laid.conninfo])
+        return self._start([sys.executable, "-m", "mailfleet.sending"])
 
     def doomed(self, point: str, number: int = 3, blow: str = "SIGKILL") -> "subprocess.Popen[bytes]":
-        return self._start([sys.executable, str(DOOMED), point, str(number), blow, self.laid.conninfo])
+        return self._start([sys.executable, str(DOOMED), point, str(number), blow])
 
     def _start(self, command: list[str]) -> "subprocess.Popen[bytes]":
-        environment = {**os.environ, "MAILFLEET_HOME": str(self.home)}
+        environment = {**os.environ, "MAILFLEET_HOME": str(self.home), "MAILFLEET_DATABASE_URL": self.laid.conninfo}
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
         self.processes.append(process)
         return process

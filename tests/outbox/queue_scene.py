@@ -40,8 +40,8 @@ WITH boxes AS (
     WHERE e.state = 'active' AND e.next_at IS NOT NULL
 ), written AS (
     INSERT INTO message (enrollment_id, step_id, campaign_id, contact_id, mailbox_id, variant_id, header_id, due_at)
-    SELECT l.id, l.step_id, l.campaign_id, l.contact_id, b.id, l.variant_id, '<' || l.id || '.' || l.step_id || '@a.test>',
-           clock_timestamp() + %(due_in)s
+    SELECT l.id, l.step_id, l.campaign_id, l.contact_id, b.id, l.variant_id,
+           '<' || l.id || '.' || l.step_id || '@a.test>', clock_timestamp() + %(due_in)s
     FROM letters l JOIN boxes b ON b.identity_id = l.identity_id AND b.place = l.place %% b.boxes
     RETURNING enrollment_id
 )

@@ -2,18 +2,18 @@
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailfleet.outbox.limits import SLACK, Usage, Window
-from mailfleet.outbox.rules import Candidate, LimitUsage, admit
+from mailfleet.outbox.rules import Candidate, LimitUsage, UsageKey, admit
 
 MICROSECOND = timedelta(microseconds=1)
+Batch = list[tuple[set[int], timedelta]]  # of each letter its scopes' places, and how long after it leaves
 SCOPES = (("mailbox", "1"), ("mailbox", "2"), ("provider", "1"), ("fleet", "fleet"))
 ROLLING = [Window("rolling", timedelta(seconds=length)) for length in (1, 10, 60, 600, 3_600, 86_400)]
 CALENDAR = [
@@ -32,12 +32,13 @@ NIGHTS = [
 
 @dataclass(frozen=True)
 class Letter:
-    """`left_at` on a clock that nobody sets; `day_at` on the furthest the database's clock had shown by then."""
+    """`left_at` on a clock that nobody sets; `days`: of each calendar limit the day on which it left, by the database's
+    clock, or the later one that had already begun for that limit."""
 
     scopes: tuple[tuple[str, str], ...]
     reserved_at: datetime
     left_at: datetime
-    day_at: datetime
+    days: dict[UsageKey, int]
 
 
 @dataclass
@@ -47,7 +48,6 @@ class World:
     limits: list[LimitUsage]
     true_at: datetime
     behind: timedelta = timedelta()
-    furthest: datetime = datetime.min.replace(tzinfo=UTC)
     letters: dict[int, Letter] = field(default_factory=dict)
     numbers: int = 0
 
@@ -55,11 +55,10 @@ class World:
     def now(self) -> datetime:
         return self.true_at - self.behind
 
-    def turn(self, wait: timedelta, back: timedelta, batch: list[tuple[set[int], timedelta]]) -> None:
+    def turn(self, wait: timedelta, back: timedelta, batch: Batch) -> None:
         """Waits, sets the clock back, then reserves letters of these scopes that leave a while later."""
         self.true_at += wait
         self.behind += back
-        self.furthest = max(self.furthest, self.now)
         candidates = []
         for scopes, _ in batch:
             self.numbers += 1
@@ -67,17 +66,17 @@ class World:
         admission = admit(candidates, self.limits, now=self.now)
         assert admission.admitted.keys() | admission.refused.keys() == {c.message_id for c in candidates}
         self._check_every_refusal(candidates, admission.admitted)
-        self.limits = [
-            LimitUsage(x.limit_id, x.scope, x.window, x.maximum, admission.usages.get(x.key, x.usage))
-            for x in self.limits
-        ]
+        self.limits = [replace(limit, usage=admission.usages.get(limit.key, limit.usage)) for limit in self.limits]
         for candidate, (_, delay) in zip(candidates, batch, strict=True):
             if candidate.message_id in admission.admitted:
                 touched = {limit.key for limit in self.limits if limit.scope in candidate.scopes}
                 assert set(admission.admitted[candidate.message_id]) == touched
-                left = self.true_at + delay
-                day = max(self.furthest, self.now + delay)
-                self.letters[candidate.message_id] = Letter(candidate.scopes, self.now, left, day)
+                days = {
+                    limit.key: max(limit.window.bucket(self.now + delay), limit.usage.head)
+                    for limit in self.limits
+                    if limit.key in touched and limit.window.kind == "calendar"
+                }
+                self.letters[candidate.message_id] = Letter(candidate.scopes, self.now, self.true_at + delay, days)
 
     def _check_every_refusal(self, candidates: list[Candidate], admitted: object) -> None:
         """Work-conserving and in order: each letter in turn is admitted exactly when all its limits have room."""
@@ -97,18 +96,16 @@ class World:
     def give_back(self, number: int) -> None:
         """The letter never left: its usage comes back where its reservation's moment says."""
         letter = self.letters.pop(number)
-        self.limits = [
-            LimitUsage(x.limit_id, x.scope, x.window, x.maximum, x.usage.give_back(x.window.bucket(letter.reserved_at), 1))
-            if x.scope in letter.scopes else x
-            for x in self.limits
-        ]  # fmt: skip
+        for n, limit in enumerate(self.limits):
+            if limit.scope in letter.scopes:
+                usage = limit.usage.give_back(limit.window.bucket(letter.reserved_at), 1)
+                self.limits[n] = replace(limit, usage=usage)
 
     def most(self, limit: LimitUsage) -> int:
         """How many letters the fullest window of that limit ever held."""
         letters = [letter for letter in self.letters.values() if limit.scope in letter.scopes]
         if limit.window.kind == "calendar":
-            zone = ZoneInfo(limit.window.zone)
-            return max(Counter(x.day_at.astimezone(zone).date() for x in letters).values(), default=0)
+            return max(Counter(letter.days[limit.key] for letter in letters).values(), default=0)
         left = sorted(letter.left_at for letter in letters)
         inside = (bisect_left(left, start + limit.window.length) - n for n, start in enumerate(left))
         return max(inside, default=0)
@@ -170,9 +167,7 @@ def test_a_full_window_is_free_again_when_its_letters_are_out_of_it(window: Wind
 
 
 @given(st.sampled_from(ROLLING + CALENDAR), st.lists(st.tuples(BACKS, BATCHES), min_size=1, max_size=6))
-def test_usage_only_ages_with_time(
-    window: Window, steps: list[tuple[timedelta, list[tuple[set[int], timedelta]]]]
-) -> None:
+def test_usage_only_ages_with_time(window: Window, steps: list[tuple[timedelta, Batch]]) -> None:
     """Seen from any later bucket usage is never more, from an earlier one never less; looking on by steps is looking
     on at once."""
     world = World([LimitUsage(1, SCOPES[3], window, 5, Usage())], NIGHTS[0])

@@ -28,7 +28,10 @@ SELECT jsonb_build_object(
     'suppression', (SELECT jsonb_agg(to_jsonb(s) ORDER BY digest) FROM suppression s))
 """
 USED = "SELECT used FROM usage ORDER BY limit_id, scope_key"
-STATE = "SELECT m.state, a.outcome, e.state FROM message m JOIN attempt a ON a.message_id = m.id JOIN enrollment e ON e.id = m.enrollment_id"
+STATE = """
+SELECT m.state, a.outcome, e.state
+FROM message m JOIN attempt a ON a.message_id = m.id JOIN enrollment e ON e.id = m.enrollment_id
+"""
 
 
 def everything(connection: Connection) -> Any:
@@ -93,7 +96,10 @@ async def test_deferred_keeps_usage_and_waits(place: Place, connection: Connecti
         found = await taken(hand)
         await hand.outbox.settle([result(found, Outcome.DEFERRED, retry_seconds=1800.0)])
     assert rows(connection, STATE) == [("queued", "deferred", "active")]
-    waits = "SELECT extract(epoch FROM e.next_at - a.settled_at)::int, m.due_at, e.reason FROM enrollment e, attempt a, message m"
+    waits = (
+        "SELECT extract(epoch FROM e.next_at - a.settled_at)::int, m.due_at, e.reason"
+        " FROM enrollment e, attempt a, message m"
+    )
     assert rows(connection, waits) == [(1800, None, "the reason of deferred")]
     assert rows(connection, "SELECT mailbox_id FROM contact") == [(found.mailbox_id,)]
     assert rows(connection, USED) == [(1,), (1,)]
@@ -146,7 +152,10 @@ async def test_unreached_frees_a_contact_that_nothing_ever_left_for(place: Place
         connection.execute("UPDATE message SET due_at = clock_timestamp() WHERE state = 'queued'")
         [again] = await hand.reserve()
         await hand.outbox.settle([result(again, Outcome.UNREACHED), result(second, Outcome.UNREACHED)])
-    kept = "SELECT c.mailbox_id, e.mailbox_id FROM contact c JOIN enrollment e ON e.contact_id = c.id JOIN message m ON m.enrollment_id = e.id WHERE m.id = %s"
+    kept = (
+        "SELECT c.mailbox_id, e.mailbox_id FROM contact c JOIN enrollment e ON e.contact_id = c.id"
+        " JOIN message m ON m.enrollment_id = e.id WHERE m.id = %s"
+    )
     assert rows(connection, kept, again.message_id) == [(again.mailbox_id, again.mailbox_id)]
     assert rows(connection, kept, second.message_id) == [(None, None)]
 
@@ -235,8 +244,9 @@ async def test_a_dead_address_is_suppressed_in_every_campaign(place: Place, conn
     """A hard "no such user" bans the address for good: the letters of other campaigns to it are cancelled."""
     it = place(mailboxes=1, contacts=2)
     connection.execute(
-        "WITH g AS (INSERT INTO campaign (name, identity_id, state) SELECT 'other', identity_id, 'running' FROM campaign"
-        " RETURNING id), s AS (INSERT INTO step (campaign_id, number, wait) SELECT id, 1, '0' FROM g RETURNING id),"
+        "WITH g AS (INSERT INTO campaign (name, identity_id, state) SELECT 'other', identity_id, 'running'"
+        " FROM campaign RETURNING id),"
+        " s AS (INSERT INTO step (campaign_id, number, wait) SELECT id, 1, '0' FROM g RETURNING id),"
         " v AS (INSERT INTO variant (step_id, name, subject, text) SELECT id, 'a', 's', 't' FROM s RETURNING id)"
         " INSERT INTO enrollment (campaign_id, contact_id, next_at) SELECT g.id, c.id, now() FROM g, contact c"
     )
@@ -245,18 +255,18 @@ async def test_a_dead_address_is_suppressed_in_every_campaign(place: Place, conn
         queue(connection)
         dead = result(first, Outcome.REJECTED, suppress=True, reply="550 5.1.1 no such user")
         await hand.outbox.settle([dead, result(second, Outcome.ACCEPTED)])
-        letters = "SELECT state, reason_code FROM message WHERE contact_id = (SELECT contact_id FROM message WHERE id = %s) ORDER BY id"
+        letters = (
+            "SELECT state, reason_code FROM message"
+            " WHERE contact_id = (SELECT contact_id FROM message WHERE id = %s) ORDER BY id"
+        )
         assert rows(connection, letters, first.message_id) == [
             ("rejected", "rejected_code"),
             ("cancelled", "suppressed"),
         ]
         assert rows(connection, letters, second.message_id) == [("accepted", "accepted_code"), ("queued", "")]
         assert len(await hand.reserve()) == 1
-    key = one(
-        connection,
-        "SELECT c.address_key FROM contact c JOIN message m ON m.contact_id = c.id WHERE m.id = %s",
-        first.message_id,
-    )
+    contact = "SELECT c.address_key FROM contact c JOIN message m ON m.contact_id = c.id WHERE m.id = %s"
+    key = one(connection, contact, first.message_id)
     assert rows(connection, "SELECT digest, kind, value, reason, source FROM suppression") == [
         (it.vault.digester.address(key), "address", key, "the address is dead: 550 5.1.1 no such user", "reply")
     ]
@@ -311,6 +321,9 @@ async def test_a_settled_attempt_is_left_alone(final: Outcome, place: Place, con
         assert everything(connection) == before
 
 
+LATE_WORD = (MessageState.QUEUED, MessageState.ACCEPTED)  # a person said "not sent", and its journal knows better
+
+
 async def test_every_move_of_a_message_is_a_lawful_one(place: Place, connection: Connection) -> None:
     """Whatever state a message is in and whatever result comes, it moves only where NEXT_STATES says, or not at all."""
     it = place(mailboxes=1, contacts=1)
@@ -324,7 +337,7 @@ async def test_every_move_of_a_message_is_a_lawful_one(place: Place, connection:
                 connection.execute("UPDATE enrollment SET state = 'active'")
                 await hand.outbox.settle([result(found, outcome)])
                 now = MessageState(one(connection, "SELECT state FROM message"))
-                assert now == state or now in NEXT_STATES[state], (state, outcome, now)
+                assert now == state or now in NEXT_STATES[state] or (state, now) == LATE_WORD, (state, outcome, now)
 
 
 async def test_what_a_dead_host_left_becomes_ambiguous_and_is_shown(place: Place, connection: Connection) -> None:
@@ -340,7 +353,10 @@ async def test_what_a_dead_host_left_becomes_ambiguous_and_is_shown(place: Place
         assert one(connection, "SELECT count(*) FROM attempt WHERE outcome IS NULL") == 2
         connection.execute("UPDATE lease SET expires_at = clock_timestamp() WHERE mailbox_id = %s", [lost.mailbox_id])
         await other.outbox.sweep_expired()
-        state = "SELECT m.state, a.outcome, a.stage, m.reason_code FROM message m JOIN attempt a ON a.message_id = m.id WHERE m.id = %s"
+        state = (
+            "SELECT m.state, a.outcome, a.stage, m.reason_code FROM message m JOIN attempt a ON a.message_id = m.id"
+            " WHERE m.id = %s"
+        )
         assert rows(connection, state, lost.message_id) == [("ambiguous", "ambiguous", "lease", "lease_expired")]
         assert rows(connection, state, living.message_id) == [("submitting", None, "", "")]
         assert [row.id for row in list_ambiguous(connection)] == [lost.message_id]
@@ -348,7 +364,7 @@ async def test_what_a_dead_host_left_becomes_ambiguous_and_is_shown(place: Place
         [mine] = await dead.outbox.attempts_of_journal(other.journal)
         assert mine.id == living.attempt_id
         [row] = await other.outbox.attempts_of_journal(dead.journal)
-        assert (row.id, row.number, row.outcome) == (lost.attempt_id, 1, "ambiguous")
+        assert (row.id, row.tries) == (lost.attempt_id, 1)
 
 
 async def test_a_sweep_leaves_a_fresh_reservation_alone(place: Place, connection: Connection) -> None:
@@ -370,7 +386,10 @@ async def test_a_dead_senders_mailboxes_are_free_at_once_for_its_journals_heir(
         await dead.lease(1)
         await stranger.lease(1)
         await heir.outbox.release_dead(dead.journal)
-        leases = "SELECT extract(epoch FROM next_at - clock_timestamp())::int FROM lease WHERE mailbox_id = %s AND sender_id IS NULL"
+        leases = (
+            "SELECT extract(epoch FROM next_at - clock_timestamp())::int FROM lease"
+            " WHERE mailbox_id = %s AND sender_id IS NULL"
+        )
         assert one(connection, leases, *dead.fences) in (29, 30)
         assert one(connection, "SELECT count(*) FROM lease WHERE sender_id = %s", stranger.id) == 1
 
@@ -402,6 +421,7 @@ async def test_a_person_resolves_an_ambiguous_letter(was_sent: bool, place: Plac
         with pytest.raises(InputError, match=f"Letter {found.message_id} is not ambiguous"):
             resolve(connection, found.message_id, was_sent=was_sent, by="ann")
         await hand.outbox.settle([result(found, Outcome.AMBIGUOUS, stage="dot")])
+        connection.execute("UPDATE attempt SET reserved_at = reserved_at - interval '32 minutes'")
         resolve(connection, found.message_id, was_sent=was_sent, by="ann")
         with pytest.raises(InputError):
             resolve(connection, found.message_id, was_sent=was_sent, by="ann")
@@ -431,7 +451,7 @@ async def test_settling_and_reserving_side_by_side_never_deadlock(place: Place, 
             async with sender(it, number=work.id) as facts:
                 while (results := await pending.get()) is not None:
                     await facts.outbox.settle(results)
-                    await facts.outbox.renew()
+                    await facts.outbox.renew(work.fences.items())
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(settle())
@@ -449,7 +469,7 @@ async def test_renewing_and_reserving_side_by_side_never_deadlock(place: Place, 
     it = place(mailboxes=3, contacts=3)
     async with sender(it) as work:
         await work.lease()
-        first, second, third = sorted(work.fences)
+        _, second, _ = sorted(work.fences)
         drafts = [draft for draft in await work.drafts() if draft.mailbox_id != second]
         connection.execute("CREATE TABLE lain AS SELECT * FROM lease")
         connection.execute("TRUNCATE lease")
@@ -457,7 +477,7 @@ async def test_renewing_and_reserving_side_by_side_never_deadlock(place: Place, 
         async with sender(it, number=work.id) as facts:
             with connection.transaction():
                 connection.execute("SELECT FROM lease WHERE mailbox_id = %s FOR UPDATE", [second])
-                renewed = asyncio.create_task(facts.outbox.renew())
+                renewed = asyncio.create_task(facts.outbox.renew(work.fences.items()))
                 await blocked(connection)
                 reserved = asyncio.create_task(work.outbox.reserve(drafts, work.fences))
                 await blocked(connection, backends=2)

@@ -8,7 +8,6 @@ from servers import smtp_sink
 from stage import ids, stage
 
 CONTACTS = 12
-NO_LOGIN = str(Path(__file__).with_name("no_login.py"))
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ def test_the_sink_gets_every_letter_once(
     """Two steps to each contact arrive once each, with the Message-IDs that the database holds as accepted."""
     with smtp_sink(*options) as sink, stage(database, home, port=sink.port, contacts=CONTACTS, steps=2) as it:
         it.run("UPDATE provider SET idle_seconds = %s", idle_seconds)
-        sender = it.sender(NO_LOGIN)
+        sender = it.sender()
         it.finish()
         assert it.stop(sender) == ""
         letters = sink.letters()
@@ -46,7 +45,7 @@ def test_what_the_sink_refuses_ends_with_a_reason(
 ) -> None:
     """Refused, deferred, hung up on: each letter comes to one end that says why, and none is at the sink twice."""
     with smtp_sink(*options) as sink, stage(database, home, port=sink.port, contacts=4, steps=2) as it:
-        sender = it.sender(NO_LOGIN)
+        sender = it.sender()
         it.finish()
         assert it.stop(sender) == ""
         assert it.states() == {state: 4}
@@ -59,7 +58,7 @@ def test_what_the_sink_refuses_ends_with_a_reason(
 def test_a_sink_that_dies_and_comes_back_loses_nothing(database: str, home: Path) -> None:
     """The server falls in the middle and another takes its port: what was taken stays, the rest goes on."""
     with smtp_sink("-w", "1") as sink, stage(database, home, port=sink.port, contacts=6) as it:
-        sender = it.sender(NO_LOGIN)
+        sender = it.sender()
         it.plan_until("SELECT count(*) < 1 FROM message WHERE state = 'accepted'")
         sink.process.kill()
         it.plan_until("SELECT count(*) < 3 FROM hold")

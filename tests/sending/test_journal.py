@@ -97,7 +97,7 @@ async def test_entries_say_how_far_each_attempt_came(folder: Path) -> None:
 
 
 async def test_a_result_without_a_beginning_is_kept_too(folder: Path) -> None:
-    """An outcome whose `begin` was never written, or was forgotten, is a fact all the same; a dot without one is none."""
+    """An outcome whose `begin` was never written, or was forgotten, is a fact all the same; a mere dot is none."""
     journal = Journal.open_free(folder)
     await journal.done(FULL)
     await journal.dot(8)

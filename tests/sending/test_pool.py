@@ -53,7 +53,7 @@ def pool(database: str, home: Path) -> Iterator[SenderPool]:
     """Between one and three senders of a fleet with two contacts, whose letters nobody has planned."""
     fleet = make_fleet(1, 1, 1, 1, 1, 1)
     laid.lay(database, home, fleet, {name: {"smtp": {"none": 9}} for name in fleet.providers}, contacts=2)
-    pool = SenderPool(database, least=1, most=3, environment={"MAILFLEET_HOME": str(home)})
+    pool = SenderPool(least=1, most=3, environment={"MAILFLEET_HOME": str(home), "MAILFLEET_DATABASE_URL": database})
     pool.start()
     yield pool
     pool.stop()

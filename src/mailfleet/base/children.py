@@ -17,19 +17,21 @@ STOP_SECONDS = 75.0  # chosen: longer than a sender takes at most to end its let
 
 
 class Child:
-    """One process of ours, `python -m module arguments…`; `started_at` by the monotonic clock."""
+    """One process of ours, `python -m module`; `started_at` by the monotonic clock.
+
+    What it must know comes by its environment, which, unlike its arguments, others cannot read.
+    """
 
     def __init__(
         self,
         module: str,
-        arguments: Sequence[str] = (),
         *,
         environment: Mapping[str, str],
         log: IO[bytes] | None = None,
     ) -> None:
         self.started_at = monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stderr=log,
             env={**os.environ, **environment},

@@ -4,14 +4,13 @@ A query's header says what it does, who calls it, which index it uses, how many 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib.resources import files
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
-from psycopg.rows import dict_row, namedtuple_row
+from psycopg.rows import namedtuple_row
 
 from mailfleet.base.errors import SetupError
 
@@ -88,13 +87,8 @@ def again_on_deadlock(act: Callable[Parameters, Result]) -> Callable[Parameters,
 
 def unreachable(error: psycopg.Error) -> SetupError:
     """Our error for a database that does not answer."""
+    said = str(error).strip().splitlines()
     return SetupError(
-        f"The database does not answer: {str(error).strip().splitlines()[-1] if str(error).strip() else error!r}",
+        f"The database does not answer: {said[0] if said else repr(error)}",
         hint="Start it with `mailfleet up`, or check MAILFLEET_DATABASE_URL.",
     )
-
-
-@contextmanager
-def dict_cursor(connection: Connection) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        yield cursor

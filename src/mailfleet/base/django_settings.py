@@ -1,6 +1,4 @@
-"""Django's settings: schema and migrations. The database is named by `configure`, or by MAILFLEET_DATABASE_URL."""
-
-import os
+"""Django's settings: schema and migrations. `model.schema` names the database."""
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -23,7 +21,3 @@ def database_of(conninfo: str) -> dict[str, object]:
         "PORT": str(parts.pop("port", "")),
         "OPTIONS": parts,
     }
-
-
-if os.environ.get("MAILFLEET_DATABASE_URL"):
-    DATABASES["default"] = database_of(os.environ["MAILFLEET_DATABASE_URL"])  # type: ignore[assignment]

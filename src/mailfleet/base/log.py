@@ -1,8 +1,10 @@
 """Logs: critical errors only by default, one JSON object a line on stderr. No bodies, no secrets."""
 
+import contextlib
+import io
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -19,7 +21,8 @@ def configure_log(level: str, *, process: str) -> None:
             f"MAILFLEET_LOG_LEVEL is {level!r}, which is no level.",
             hint="Use off, critical, error, warning, info or debug.",
         )
-    logging.basicConfig(level=number, stream=sys.stderr, format="%(message)s")
+    stream = cast(TextIO, _Lenient())
+    logging.basicConfig(level=number, stream=stream, format="%(message)s")
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -29,10 +32,23 @@ def configure_log(level: str, *, process: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+class _Lenient(io.TextIOBase):
+    """stderr, while it takes what we say: a full disk or a closed pipe behind it must not end a sender."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def get_log() -> Any:

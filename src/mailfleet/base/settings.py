@@ -23,6 +23,14 @@ class Settings:
     log_level: str
     allow_insecure: bool
 
+    def named_database(self) -> str:
+        """What MAILFLEET_DATABASE_URL names; SetupError when it names nothing."""
+        if self.database_url is None:
+            raise SetupError(
+                "MAILFLEET_DATABASE_URL names no database.", hint="`mailfleet up` starts this process itself."
+            )
+        return self.database_url
+
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process; SetupError when a named file cannot be read."""

@@ -11,6 +11,7 @@ from mailfleet.base.errors import SetupError
 from mailfleet.base.log import configure_log
 from mailfleet.base.postgres import DATABASE, EmbeddedPostgres, read_conninfo
 from mailfleet.base.settings import Settings, read_settings
+from mailfleet.model.schema import check_schema, migrate
 from mailfleet.outbox.vault import Vault, open_vault
 
 
@@ -27,16 +28,12 @@ class Opened:
 def check_database(conninfo: str) -> None:
     """SetupError when it does not answer, or its schema is not this version's."""
     _reach(conninfo)
-    from mailfleet.model.schema import check_schema  # Django reads MAILFLEET_DATABASE_URL as soon as it is loaded
-
     check_schema(conninfo)
 
 
 def bring_up(conninfo: str) -> None:
     """Brings it to this version's schema; SetupError when it does not answer, or was written by a newer version."""
     _reach(conninfo)
-    from mailfleet.model.schema import check_schema, migrate
-
     migrate(conninfo)
     check_schema(conninfo)
 

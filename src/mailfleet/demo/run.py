@@ -125,7 +125,7 @@ class Demo:
 
     def _settle_what_was_killed(self) -> None:
         """The last one killed left a journal: a sender that starts settles it, and stops again."""
-        sender = Child("mailfleet.sending", [self._conninfo], environment=self._environment)
+        sender = Child("mailfleet.sending", environment={**self._environment, "MAILFLEET_DATABASE_URL": self._conninfo})
         end = monotonic() + LAST_WORD
         with connect(self._conninfo, name="mailfleet demo") as connection:
             while monotonic() < end and (row := connection.execute(UNSETTLED).fetchone()) is not None and row.n:

@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -27,6 +26,7 @@ from mailfleet.base.errors import InputError, SetupError
 from mailfleet.base.secrets import Digester
 from mailfleet.intake.contacts import ContactDefaults, ContactRow, map_contact_columns, read_contact_row
 from mailfleet.intake.tables import Row, RowProblem, Table
+from mailfleet.mail.addresses import Address
 from mailfleet.model.words import LawfulBasis
 from mailfleet.outbox.stops import stopping
 
@@ -35,7 +35,7 @@ IMPORT_LOCK = 0x6D666369  # chosen: any number no other part of the database's u
 CHUNK = 5_000  # chosen: the statements of a chunk cost little beside its rows
 CHUNK_SIZE = 2_000_000  # chosen: characters; CHUNK usual rows, so that large ones take no more memory
 LONGEST_NAME = 100  # chosen: fits a line of a terminal beside its numbers
-_DOMAINS_KEPT = 20_000  # chosen: the great providers and the firm at hand; 5 MB
+_DOMAINS_KEPT = 20_000  # chosen: the great providers soon are there again after a clearing; 5 MB
 _STREAMED = 5_000
 _CELL_END = "\x02"  # what `fill` names in its COPY
 _BY_STRENGTH = (
@@ -159,7 +159,7 @@ class _Reader:
         self._defaults = defaults
         self._digester = digester
         self._note = note
-        self._domain_digests = lru_cache(_DOMAINS_KEPT)(self._write_domain_digests)
+        self._domain_digests: dict[str, str] = {}
         self.rows = self.refused = self.left_out = 0
 
     def progress(self, stage: str) -> ImportProgress:
@@ -193,14 +193,13 @@ class _Reader:
     def _written(self, row: ContactRow) -> str:
         """The cells in the order of `incoming`: printable text, and JSON which escapes what is not."""
         address = row.address
-        digest = _write_digest(self._digester.address(address.normalised))
         return _CELL_END.join(
             (
                 str(row.line),
                 address.original,
                 address.normalised,
                 address.domain_ascii,
-                f"{{{digest}{self._domain_digests(address.domain_ascii)}}}",
+                self._write_digests(address),
                 row.first_name,
                 row.last_name,
                 row.company,
@@ -215,14 +214,17 @@ class _Reader:
             )
         )
 
-    def _write_domain_digests(self, domain: str) -> str:
-        _, *digests = self._digester.all_of("", domain)
-        return "".join(f",{_write_digest(digest)}" for digest in digests)
-
-
-def _write_digest(digest: bytes) -> str:
-    """An element of PostgreSQL's text form of bytea[]."""
-    return f'"\\\\x{digest.hex()}"'
+    def _write_digests(self, address: Address) -> str:
+        """PostgreSQL's text form of bytea[]. Those of a domain are made once for the contacts that share it."""
+        known = self._domain_digests.get(address.domain_ascii)
+        if known is not None:
+            return f'{{"\\\\x{self._digester.address(address.normalised).hex()}"{known}}}'
+        own, *others = self._digester.all_of(address.normalised, address.domain_ascii)
+        if len(self._domain_digests) == _DOMAINS_KEPT:
+            self._domain_digests.clear()
+        written = "".join([f',"\\\\x{digest.hex()}"' for digest in others])
+        self._domain_digests[address.domain_ascii] = written
+        return f'{{"\\\\x{own.hex()}"{written}}}'
 
 
 class _Merger:

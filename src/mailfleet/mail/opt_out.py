@@ -9,6 +9,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
@@ -46,6 +47,7 @@ def read_token(keys: Sequence[bytes], token: str) -> int | None:
     return found
 
 
+@lru_cache(maxsize=64)
 def check_base_url(base_url: str) -> None:
     """Refuses a public address that is not https (RFC 8058 §3.1); http is for loopback only. Raises InputError."""
     if not _URL.fullmatch(base_url):

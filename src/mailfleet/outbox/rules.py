@@ -1,7 +1,7 @@
 """What the queue decides: which letters a limit admits, and what becomes of a message after an outcome. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,26 +48,27 @@ class Admission:
 
 def admit(candidates: Sequence[Candidate], limits: Iterable[LimitUsage], *, now: datetime) -> Admission:
     """Admits candidates in their order as long as every limit of every scope of theirs has room at `now`."""
-    by_scope: dict[Scope, list[LimitUsage]] = {}
+    by_scope: dict[Scope, list[tuple[UsageKey, LimitUsage]]] = {}
     room: dict[UsageKey, int] = {}
     seen: dict[UsageKey, Usage] = {}
     for limit in limits:
-        by_scope.setdefault(limit.scope, []).append(limit)
-        seen[limit.key] = limit.usage.at(limit.window.bucket(now), limit.window.span)
-        room[limit.key] = 0 if limit.window.is_closing(now) else limit.maximum - seen[limit.key].used
+        key = limit.key
+        by_scope.setdefault(limit.scope, []).append((key, limit))
+        seen[key] = limit.usage.at(limit.window.bucket(now), limit.window.span)
+        room[key] = 0 if limit.window.is_closing(now) else limit.maximum - seen[key].used
     admitted: dict[int, tuple[UsageKey, ...]] = {}
     refused: dict[int, LimitUsage] = {}
     taken: dict[UsageKey, int] = {}
     for candidate in candidates:
-        touched = [limit for scope in candidate.scopes for limit in by_scope.get(scope, ())]
-        full = next((limit for limit in touched if room[limit.key] <= 0), None)
+        touched = [counted for scope in candidate.scopes for counted in by_scope.get(scope, ())]
+        full = next((limit for key, limit in touched if room[key] <= 0), None)
         if full is not None:
             refused[candidate.message_id] = full
             continue
-        admitted[candidate.message_id] = tuple(limit.key for limit in touched)
-        for limit in touched:
-            room[limit.key] -= 1
-            taken[limit.key] = taken.get(limit.key, 0) + 1
+        admitted[candidate.message_id] = keys = tuple([key for key, _ in touched])
+        for key in keys:
+            room[key] -= 1
+            taken[key] = taken.get(key, 0) + 1
     return Admission(admitted, refused, {key: seen[key].add(count) for key, count in taken.items()})
 
 
@@ -105,8 +106,8 @@ class Result:
         return replace(self, began_at=at)
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON. Not `asdict`, which costs 25 us a letter."""
+        return {name: getattr(self, name) for name in _RESULT} | {"hold": asdict(self.hold) if self.hold else None}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Result":
@@ -116,6 +117,9 @@ class Result:
             **{**values, "outcome": Outcome(values["outcome"]), "state": MessageState(values["state"])},
             hold=HoldOrder(**hold) if hold else None,
         )
+
+
+_RESULT = tuple(item.name for item in fields(Result))
 
 
 @dataclass(frozen=True, slots=True)

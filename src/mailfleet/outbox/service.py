@@ -131,10 +131,11 @@ class Outbox:
             locked = await self._lock(connection, drafts, fences)
             if not locked:
                 return []
-            limits = await self._lock_usage(connection, locked, now)
+            candidates = [self._candidate(row) for row in locked]
+            limits = await self._lock_usage(connection, candidates, now)
             refusals = await self._gate(connection, [row.id for row in locked])
             refusals |= _second_mailbox(locked, refusals)
-            admission = admit([self._candidate(row) for row in locked if row.id not in refusals], limits, now=now)
+            admission = admit([c for c in candidates if c.message_id not in refusals], limits, now=now)
             refusals |= {message: limit_refusal(limit) for message, limit in admission.refused.items()}
             if refusals:
                 await _run(connection, "hand_back", _refusal_columns(refusals))
@@ -227,8 +228,10 @@ class Outbox:
         }
         return await _rows(connection, "lock_due", {**self._horizon, **values})
 
-    async def _lock_usage(self, connection: AsyncConnection, locked: Sequence[Row], now: datetime) -> list[LimitUsage]:
-        scopes = sorted({scope for row in locked for scope in self._scopes(row)})
+    async def _lock_usage(
+        self, connection: AsyncConnection, candidates: Sequence[Candidate], now: datetime
+    ) -> list[LimitUsage]:
+        scopes = sorted({scope for candidate in candidates for scope in candidate.scopes})
         values = {"kinds": [kind for kind, _ in scopes], "keys": [key for _, key in scopes]}
         if missing := await _rows(connection, "missing_usage", values):
             await _make_usage(connection, missing, now)
@@ -384,11 +387,23 @@ async def listen(conninfo: str) -> AsyncIterator[AsyncIterator[str]]:
 
 
 async def _rows(connection: AsyncConnection, name: str, values: Mapping[str, Any]) -> list[Row]:
-    return await (await connection.execute(QUERIES[name], values)).fetchall()
+    return await (await connection.execute(QUERIES[name], _parameters(values))).fetchall()
 
 
 async def _run(connection: AsyncConnection, name: str, values: Mapping[str, Any]) -> int:
-    return (await connection.execute(QUERIES[name], values)).rowcount
+    return (await connection.execute(QUERIES[name], _parameters(values))).rowcount
+
+
+def _parameters(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Lists of whole numbers and of texts as array literals: psycopg would dump element by element."""
+    return {name: _literal(value) if type(value) is list else value for name, value in values.items()}
+
+
+def _literal(values: list[Any]) -> Any:
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return _array(values)
+    return _text_array(values) if kinds == {str} else values
 
 
 async def _reserve_usage(connection: AsyncConnection, admission: Admission) -> None:
@@ -469,4 +484,7 @@ def _array(numbers: Sequence[int]) -> str:
 
 
 def _text_array(texts: Sequence[str]) -> str:
-    return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+    together = "".join(texts)
+    if "\\" in together or '"' in together:
+        texts = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return '{"' + '","'.join(texts) + '"}' if texts else "{}"

@@ -86,15 +86,21 @@ WHERE v.id = ANY(%(variants)s)
 SELECT m.id, m.mailbox_id, m.variant_id, m.header_id, m.due_at, m.attempts, s.number AS step_number,
        c.id AS contact_id, c.address, c.domain, c.first_name, c.last_name, c.company, c.title, c.country, c.attributes,
        thread.header_ids, thread.subject AS thread_subject
-FROM unnest(%(mailboxes)s::bigint[]) AS mine (mailbox_id)
-JOIN lease l ON l.mailbox_id = mine.mailbox_id
-    AND (l.next_at IS NULL OR l.next_at <= clock_timestamp() + %(ahead)s::interval)
-CROSS JOIN LATERAL (
-    SELECT * FROM message
-    WHERE mailbox_id = mine.mailbox_id AND state = 'queued'
-      AND due_at <= clock_timestamp() + %(ahead)s::interval AND due_at > clock_timestamp() - %(late_after)s::interval
-    ORDER BY due_at
-    LIMIT %(per_mailbox)s
+FROM (
+    SELECT first.*
+    FROM unnest(%(mailboxes)s::bigint[]) AS mine (mailbox_id)
+    JOIN lease l ON l.mailbox_id = mine.mailbox_id
+        AND (l.next_at IS NULL OR l.next_at <= clock_timestamp() + %(ahead)s::interval)
+    CROSS JOIN LATERAL (
+        SELECT *, row_number() OVER (ORDER BY due_at) AS turn FROM message
+        WHERE mailbox_id = mine.mailbox_id AND state = 'queued'
+          AND due_at <= clock_timestamp() + %(ahead)s::interval
+          AND due_at > clock_timestamp() - %(late_after)s::interval
+        ORDER BY due_at
+        LIMIT %(per_mailbox)s
+    ) AS first
+    ORDER BY first.due_at, first.turn
+    LIMIT %(batch)s
 ) AS m
 JOIN contact c ON c.id = m.contact_id
 JOIN step s ON s.id = m.step_id
@@ -104,8 +110,7 @@ LEFT JOIN LATERAL (
     FROM message t JOIN step ts ON ts.id = t.step_id
     WHERE t.enrollment_id = m.enrollment_id AND t.state = 'accepted' AND ts.number < s.number
 ) AS thread ON s.number > 1
-ORDER BY m.due_at
-LIMIT %(batch)s
+ORDER BY m.due_at, m.turn
 
 -- name: lock_due
 -- Locks what is to be reserved: the leases by fence, and the letters if they are still due in that mailbox.

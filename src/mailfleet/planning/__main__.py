@@ -1,6 +1,7 @@
-"""The planner process: `python -m mailfleet.planning CONNINFO`. Stops on SIGTERM, SIGINT, or its parent's end."""
+"""The planner process: `python -m mailfleet.planning`, on the database that MAILFLEET_DATABASE_URL names.
 
-import sys
+It stops on SIGTERM, SIGINT, or its parent's end.
+"""
 
 from mailfleet.base.children import on_stop
 from mailfleet.base.log import configure_log
@@ -9,8 +10,9 @@ from mailfleet.planning.service import Planner
 
 
 def main() -> None:
-    configure_log(read_settings().log_level, process="planner")
-    planner = Planner(sys.argv[1])
+    settings = read_settings()
+    configure_log(settings.log_level, process="planner")
+    planner = Planner(settings.named_database())
     on_stop(planner.stop, with_parent=True)
     planner.run()
 

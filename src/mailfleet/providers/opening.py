@@ -125,7 +125,7 @@ async def _log_in(client: SMTP, endpoint: Endpoint, login: Login) -> None:
         raise _no_mechanism(endpoint, login, client.server_auth_methods)
     with reaching(Stage.AUTH, endpoint):
         reply = await _exchange(client, exchange)
-    if reply.code != 235:
+    if reply.code is None or reply.code // 100 != 2:  # RFC 4954 says 235; RFC 5321 §4.2 has us read the first digit
         raise refused(Stage.AUTH, endpoint, reply)
 
 

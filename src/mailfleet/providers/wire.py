@@ -107,9 +107,7 @@ class Wire(asyncio.Protocol):
         start = 0
         while found := _REPLY.match(self._partial, start):
             start = found.end()
-            self._complete(
-                RawReply(int(found[1]), tuple(line[4:].rstrip(b"\r") for line in found[0][:-1].split(b"\n")))
-            )
+            self._complete(RawReply(int(found[1]), tuple([line[4:].rstrip(b"\r") for line in found[0].splitlines()])))
         self._partial = self._partial[start:]
         self._check_partial()
 

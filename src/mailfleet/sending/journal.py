@@ -41,10 +41,12 @@ CREATE TABLE IF NOT EXISTS entry (
     mark INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-_BEGIN = "INSERT OR REPLACE INTO entry VALUES (?1, 'begin', ?2, NULL, mark_of(?1, 'begin', ?2, NULL))"
-_DOT = "UPDATE entry SET phase = 'dot', mark = mark_of(attempt_id, 'dot', began_at, NULL) WHERE attempt_id = ?"
-_DONE = "INSERT OR REPLACE INTO entry VALUES (?1, 'done', '', ?2, mark_of(?1, 'done', '', ?2))"
-_FORGET = "DELETE FROM entry WHERE attempt_id = ?"
+# One statement a group: each gives up the interpreter's lock, and a busy event loop may keep it for long.
+_WRITE = """
+INSERT OR REPLACE INTO entry
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) ORDER BY key
+"""
+_FORGET = "DELETE FROM entry WHERE attempt_id IN (SELECT value FROM json_each(?))"
 _DAMAGED = "SELECT count(*) FROM entry WHERE mark <> mark_of(attempt_id, phase, began_at, result)"
 _NO_ATTEMPT = 0  # no attempt bears this id
 
@@ -72,10 +74,15 @@ class Entry:
     result: Result | None
 
 
+_Row = tuple[int, Phase, str, str | None, int]  # attempt id, phase, began at, result, mark
+
+
 @dataclass(frozen=True, slots=True)
 class _Write:
-    sql: str
-    values: tuple[object, ...]
+    """What becomes of an attempt's entry: `row`, or without one it goes."""
+
+    attempt_id: int
+    row: _Row | None
     waiter: asyncio.Future[None] | None
 
 
@@ -92,6 +99,7 @@ class Journal:
             raise
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._began_at: dict[int, str] = {}
         self.failure: SetupError | None = None
         """Why the latest write failed; None when it did not."""
         self._thread = threading.Thread(target=self._write_groups, name=f"journal {path.name}", daemon=True)
@@ -115,19 +123,27 @@ class Journal:
             if path != mine and (lock := _try_lock(path)) is not None:
                 yield cls(path, lock)
 
-    async def begin(self, attempt_id: int, began_at: str) -> None:
-        await self._written(_BEGIN, (attempt_id, began_at))
+    def begin(self, attempt_id: int, began_at: str) -> asyncio.Future[None]:
+        self._began_at[attempt_id] = began_at
+        return self._written(attempt_id, "begin", began_at)
 
-    async def dot(self, attempt_id: int) -> None:
-        await self._written(_DOT, (attempt_id,))
+    def dot(self, attempt_id: int) -> asyncio.Future[None]:
+        """Of an attempt that has begun; else it writes nothing."""
+        if (began_at := self._began_at.get(attempt_id)) is not None:
+            return self._written(attempt_id, "dot", began_at)
+        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        return nothing
 
-    async def done(self, result: Result) -> None:
-        await self._written(_DONE, (result.attempt_id, json.dumps(result.as_record())))
+    def done(self, result: Result) -> asyncio.Future[None]:
+        self._began_at.pop(result.attempt_id, None)
+        return self._written(result.attempt_id, "done", "", json.dumps(result.as_record()))
 
     def forget(self, attempt_ids: Iterable[int]) -> None:
         """Drops settled entries, some time soon: one that comes back is settled twice, which changes nothing."""
         for attempt_id in attempt_ids:
-            self._writes.put(_Write(_FORGET, (attempt_id,), None))
+            self._began_at.pop(attempt_id, None)
+            self._writes.put(_Write(attempt_id, None, None))
 
     async def try_again(self) -> None:
         """SetupError when it still cannot be written."""
@@ -146,11 +162,12 @@ class Journal:
         self._database.close()
         os.close(self._lock)
 
-    async def _written(self, sql: str, values: tuple[object, ...]) -> None:
+    def _written(self, attempt_id: int, phase: Phase, began_at: str, result: str | None = None) -> asyncio.Future[None]:
         self._loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self._writes.put(_Write(sql, values, waiter))
-        await waiter
+        row = (attempt_id, phase, began_at, result, _mark(attempt_id, phase, began_at, result))
+        self._writes.put(_Write(attempt_id, row, waiter))
+        return waiter
 
     def _write_groups(self) -> None:
         is_open = True
@@ -163,11 +180,15 @@ class Journal:
 
     def _write_group(self, group: list[_Write]) -> None:
         error: SetupError | None = None
+        rows = [write.row for write in group if write.row is not None]
+        gone = [write.attempt_id for write in group if write.row is None]
         try:
             with self._database:
                 self._database.execute("BEGIN")
-                for write in group:
-                    self._database.execute(write.sql, write.values)
+                if rows:
+                    self._database.execute(_WRITE, (json.dumps(rows),))
+                if gone:
+                    self._database.execute(_FORGET, (json.dumps(gone),))
         except sqlite3.Error as cause:
             error = SetupError(
                 f"The journal {self.path} cannot be written: {cause}",

@@ -50,8 +50,7 @@ def read_backlog(connection: Connection) -> Backlog:
 class SenderPool:
     """The senders of this host. `tend` is called every few seconds."""
 
-    def __init__(self, conninfo: str, *, least: int, most: int, environment: Mapping[str, str]) -> None:
-        self._conninfo = conninfo
+    def __init__(self, *, least: int, most: int, environment: Mapping[str, str]) -> None:
         self._least, self._most = least, most
         self._environment = environment
         self._senders: list[Child] = []
@@ -90,7 +89,7 @@ class SenderPool:
         self._senders = []
 
     def _start(self) -> None:
-        self._senders.append(Child("mailfleet.sending", [self._conninfo], environment=self._environment))
+        self._senders.append(Child("mailfleet.sending", environment=self._environment))
         self._changed_at = monotonic()
 
     def _stop_one(self) -> None:

@@ -33,12 +33,12 @@ class Supervisor:
         """
         self._turn_seconds = turn_seconds
         self._conninfo = conninfo
-        self._environment = environment
+        self._environment = {**environment, "MAILFLEET_DATABASE_URL": conninfo}
         self._each_turn = each_turn
         self._keep_database = keep_database
         self._stopping = threading.Event()
         self._planner: Child | None = None
-        self.pool = SenderPool(conninfo, least=least, most=most, environment=environment)
+        self.pool = SenderPool(least=least, most=most, environment=self._environment)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -73,4 +73,4 @@ class Supervisor:
             get_log().critical("planner_fell", exit_code=self._planner.wait())
             self._planner = None
         if self._planner is None:
-            self._planner = Child("mailfleet.planning", [self._conninfo], environment=self._environment)
+            self._planner = Child("mailfleet.planning", environment=self._environment)
