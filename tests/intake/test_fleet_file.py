@@ -99,7 +99,7 @@ LIMITS = st.one_of(
 )
 SETTINGS = st.builds(
     FleetSettings,
-    reserve_ahead=st.integers(1, 59).map(lambda seconds: timedelta(seconds=seconds)),
+    reserve_ahead=st.integers(1, 29).map(lambda seconds: timedelta(seconds=seconds)),
     lease=st.integers(60, 600).map(lambda seconds: timedelta(seconds=seconds)),
     horizon=SPANS,
     pace=SPANS,
@@ -257,6 +257,7 @@ daily_limit = 60
         '30: limits[2].window: "rolling 0h" is no window: write "rolling 24h", "rolling 10min" or "day Europe/Berlin"',
         '31: limits[2].source: the source "ramp" marks limits that Mailfleet writes itself',
         "32: settings: reserve_ahead must be shorter than lease: a sender submits what it reserved inside its lease",
+        "32: settings: reserve_ahead must be shorter than 30 seconds: a letter reserved earlier is withdrawn",
         "32: settings: ramp_start must not be above daily_limit, nor daily_limit above hard_cap",
     ]
 

@@ -23,9 +23,9 @@ def matrix() -> Iterator[list[object]]:
 def _document(rows: list[object]) -> str:
     head = (
         "# The kill matrix\n\n"
-        "Measured by `tests/kill/test_kill_matrix.py` on real sender processes, PostgreSQL and the sandbox's ledger;\n"
-        "written by `MAILFLEET_WRITE_DOCS=1 make test ARGS=tests/kill`. 24 letters a row, ended by a healthy sender.\n\n"
-        "*Usage* is what the fleet's limit counts, *ledger* the transactions that the providers saw. Where a sender\n"
+        "Measured by `tests/kill/test_kill_matrix.py` on real senders, PostgreSQL and the sandbox's ledger;\n"
+        "written by `MAILFLEET_WRITE_DOCS=1 make test ARGS=tests/kill`. 24 letters a row; a healthy sender ends it.\n\n"
+        "*Usage* is what the fleet's limit counts, *ledger* what the providers saw begin. Where a sender\n"
         "journalled its beginning and died before the first byte, nobody knows that nothing left: usage keeps one.\n\n"
         "| what happens | accepted | twice | lost | ambiguous | usage | ledger |\n|---|---|---|---|---|---|---|\n"
     )

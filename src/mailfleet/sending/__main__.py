@@ -18,9 +18,7 @@ from mailfleet.outbox.vault import open_vault
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.sender import Sender, SenderOptions
 
-SWITCH = (
-    0.0005  # chosen: seconds that the journal's thread may wait for the loop's; the default of 5 ms is a long fsync
-)
+SWITCH = 0.0005  # chosen: seconds that the journal waits for the interpreter at most; by default 5 ms, a long fsync
 GARBAGE = 10_000  # chosen: objects made between two collections; a letter makes about a hundred
 
 
