@@ -21,13 +21,17 @@ LIMITS = (("mailbox", 86400), ("domain", 86400), ("account", 86400))
 
 @dataclass(frozen=True, slots=True)
 class FleetSpec:
-    """`port` on loopback takes the letters. `accounts` and `domains` as in the design: 400 and 12 of 1,200."""
+    """`port` on loopback takes the letters. Domains and accounts as in the design: 400 and 12 of 1,200 mailboxes.
+
+    With `idle_seconds` of 0 a connection closes as soon as its mailbox has nothing more in hand.
+    """
 
     mailboxes: int
     port: int
     security: str = "none"
     ca_file: str = ""
     pace_seconds: int = 0
+    idle_seconds: int = 10
     tunables: Tunables = Tunables()
 
     @property
@@ -74,7 +78,9 @@ def _lay_fleet(connection: Connection, vault: Vault, spec: FleetSpec) -> None:
         "  'hello@northwind.example', 'https://northwind.example', 'https://go.northwind.example/o')"
     )
     connection.execute(
-        "INSERT INTO provider (name, dialect) SELECT 'provider-' || n, 'postfix' FROM generate_series(1, 3) n"
+        "INSERT INTO provider (name, dialect, idle_seconds)"
+        " SELECT 'provider-' || n, 'postfix', %s FROM generate_series(1, 3) n",
+        [spec.idle_seconds],
     )
     connection.execute(
         "INSERT INTO account (provider_id, name) SELECT 1 + n %% 3, 'account-' || n FROM generate_series(0, %s) n",

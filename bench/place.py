@@ -24,12 +24,12 @@ class Place:
     postgres: EmbeddedPostgres
 
     @contextmanager
-    def database(self) -> Iterator[tuple[str, Path]]:
-        """The conninfo of a new database, and a home of its own; both gone afterwards."""
+    def database(self, *, migrated: bool = True) -> Iterator[tuple[str, Path]]:
+        """The conninfo of a new database, with our schema or empty, and a home of its own; both gone afterwards."""
         name = f"bench_{next(_numbers)}"
         home = self.folder / name
         home.mkdir()
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE)
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE if migrated else "template0")
         try:
             yield self.postgres.conninfo(name), home
         finally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,17 @@ def test_no_window_ever_holds_more_than_its_limit(world: World, data: st.DataObj
             assert limit.usage.used == sum(limit.usage.counts) <= limit.maximum
     for limit in world.limits:
         assert world.most(limit) <= limit.maximum, str(limit.window)
+
+
+@pytest.mark.parametrize("window", ROLLING, ids=str)
+def test_a_letter_that_left_late_counts_as_long_as_it_is_in_the_window(window: Window) -> None:
+    """Letters that leave the whole slack after their reservation, and letters that leave at once, asked for again and
+    again: wherever a window begins, it holds no more than the one that is allowed."""
+    world = World([LimitUsage(1, SCOPES[3], window, 1, Usage())], NIGHTS[5])
+    for turn in range(200):
+        world.turn((window.length + SLACK) / 40, timedelta(), [({3}, SLACK if turn % 3 else timedelta())])
+    assert len(world.letters) >= 4
+    assert world.most(world.limits[0]) == 1
 
 
 @settings(max_examples=60, deadline=None)

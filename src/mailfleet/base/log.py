@@ -10,18 +10,16 @@ import structlog
 
 from mailfleet.base.errors import SetupError
 
-OFF = logging.CRITICAL + 1
-
 
 def configure_log(level: str, *, process: str) -> None:
     """Sets this process's log, from "debug" to "critical" and "off"; `process` names it in every line."""
-    number = OFF if level == "off" else logging.getLevelNamesMapping().get(level.upper())
+    number = logging.getLevelNamesMapping().get("CRITICAL" if level == "off" else level.upper())
     if number is None:
         raise SetupError(
             f"MAILFLEET_LOG_LEVEL is {level!r}, which is no level.",
             hint="Use off, critical, error, warning, info or debug.",
         )
-    stream = cast(TextIO, _Lenient())
+    stream = cast(TextIO, _Lenient(is_silent=level == "off"))
     logging.basicConfig(level=number, stream=stream, format="%(message)s")
     structlog.configure(
         processors=[
@@ -41,7 +39,12 @@ def configure_log(level: str, *, process: str) -> None:
 class _Lenient(io.TextIOBase):
     """stderr, while it takes what we say: a full disk or a closed pipe behind it must not end a sender."""
 
+    def __init__(self, *, is_silent: bool) -> None:
+        self._is_silent = is_silent
+
     def write(self, text: str) -> int:
+        if self._is_silent:
+            return len(text)
         with contextlib.suppress(OSError, ValueError):
             return sys.stderr.write(text)
         return len(text)

@@ -1,9 +1,11 @@
 """The files a person would have: fleet.toml, mailboxes.csv, contacts.csv, campaign.toml, and the sandbox's own."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from mailfleet.intake.fleet_dump import write_value
+from mailfleet.intake.values import write_duration
 from mailfleet.providers.sandbox.config import Faults, write_config
 from mailfleet.providers.sandbox.fleet import (
     SandboxFleet,
@@ -16,6 +18,7 @@ from mailfleet.providers.sandbox.fleet import (
 from mailfleet.providers.sandbox.server import Ports
 
 PACE_SECONDS = 2
+RESERVE_AHEAD = timedelta(seconds=2)
 MAILBOX_A_DAY = 30
 ACCOUNT_A_MINUTE = 900
 CONNECTIONS = 400  # chosen: the sandbox minds none; a real provider would
@@ -128,7 +131,8 @@ def _fleet_toml(fleet: SandboxFleet) -> str:
         _table("limits", scope="account", name="*", window="rolling 1min", maximum=ACCOUNT_A_MINUTE, source="demo"),
         _table("limits", scope="domain", name="*", window="rolling 1h", maximum=90, source="demo"),
     ]
-    settings = '[settings]\nreserve_ahead = "2 seconds"\nlease = "10 seconds"\nramp_start = 30\n'
+    ahead = write_value(write_duration(RESERVE_AHEAD))
+    settings = f'[settings]\nreserve_ahead = {ahead}\nlease = "10 seconds"\nramp_start = 30\n'
     return "\n".join([*parts, settings])
 
 

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mailfleet.base.db import Connection
+from mailfleet.demo.files import RESERVE_AHEAD
 from mailfleet.model.words import ScopeKind
 from mailfleet.providers.sandbox.fleet import SandboxFleet
 from mailfleet.providers.sandbox.judge import Expectations, ExpectedLetter, LimitRule, OptOut, Report, Said, judge
 from mailfleet.providers.sandbox.ledger import Ledger
 
-STOP_GRACE = timedelta(seconds=1)  # chosen: from the commit of a no to the last letter's first byte
+STOP_GRACE = RESERVE_AHEAD  # a letter reserved before the no is recalled; until it is, it may leave within this
 
 LETTERS = """
 SELECT m.header_id, c.address_key, m.enrollment_id, s.number, m.state, m.reason_code

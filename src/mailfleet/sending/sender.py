@@ -123,13 +123,13 @@ class Sender:
             await self._leave()
             for task in background:
                 task.cancel()
-        await asyncio.gather(self._work.close(), self._facts.close())
+        await asyncio.gather(self._work.close(), self._facts.close(), self._stops.close())
 
     async def _start(self) -> None:
         self._sender_id = await self._until_done(
             partial(register_sender, self._options.conninfo, HOST, self._journal.id)
         )
-        self._work, self._facts = self._outbox(), self._outbox()
+        self._work, self._facts, self._stops = self._outbox(), self._outbox(), self._outbox()
         self._dead_entries = self._journal.entries()
         await self._until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
 
@@ -392,7 +392,7 @@ class Sender:
 
     async def _recall(self) -> None:
         waiting = [message for lane in self._lanes.values() for message in lane.waiting()]
-        refusals = await self._facts.recall(waiting)
+        refusals = await self._stops.recall(waiting)
         for lane in self._lanes.values():
             lane.recall(refusals)
 

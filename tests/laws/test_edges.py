@@ -1,4 +1,4 @@
-"""Each fails while the law it states is broken."""
+"""Edges of the laws: interleavings and losses that each once broke one."""
 
 import asyncio
 import shutil
@@ -47,6 +47,7 @@ async def a_sender(it: laid.Laid, home: Path) -> AsyncIterator[Sender]:
     finally:
         await found._work.close()
         await found._facts.close()
+        await found._stops.close()
         journal.close()
 
 
