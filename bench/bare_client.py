@@ -14,9 +14,9 @@ import aiosmtplib
 import uvloop
 
 AT_ONCE = 50
-LETTER = (b"From: <a@northwind.test>\r\nTo: <b@firm.example>\r\nSubject: A letter\r\n\r\n" + b"x" * 70 + b"\r\n" * 2) + (
-    b"y" * 70 + b"\r\n"
-) * 26
+LETTER = (
+    b"From: <a@northwind.test>\r\nTo: <b@firm.example>\r\nSubject: A letter\r\n\r\n" + b"x" * 70 + b"\r\n" * 2
+) + (b"y" * 70 + b"\r\n") * 26
 
 
 async def client(port: int, context: ssl.SSLContext, count: int, letters: int) -> None:

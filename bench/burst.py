@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,23 +24,18 @@ STATEMENTS = """
 SELECT /* bench */ coalesce(sum(s.calls), 0) AS calls
 FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
 WHERE d.datname = current_database() AND s.query NOT LIKE '%/* bench */%'
-"""
-HEAVIEST = """
-SELECT /* bench */ calls, total_exec_time AS ms, query
-FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
-WHERE d.datname = current_database() AND s.query NOT LIKE '%%/* bench */%%' ORDER BY 2 DESC LIMIT %s
+  AND s.query NOT LIKE 'SELECT $2 FROM ONLY %' AND s.query NOT LIKE 'SELECT 1 FROM ONLY %'  -- its own look at a foreign key
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """`cpu`: seconds by process. `statements`: all that reached PostgreSQL from the product, BEGIN and COMMIT too."""
+    """`cpu`: seconds by process. `statements`: all that our processes sent to PostgreSQL, BEGIN and COMMIT too."""
 
     letters: int
     seconds: float
     cpu: dict[str, float]
     statements: int
-    heaviest: list[tuple[int, float, str]]
 
     @property
     def rate(self) -> float:
@@ -78,11 +73,20 @@ def planner(conninfo: str) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def run_burst(place: Place, spec: FleetSpec, *, letters: int, number: int = 2) -> Burst:
+def run_burst(
+    place: Place,
+    spec: FleetSpec,
+    *,
+    letters: int,
+    number: int = 2,
+    prepare: Callable[[Connection], None] = lambda connection: None,
+) -> Burst:
+    """In a database of its own, by `number` senders; `prepare` is called once the fleet is laid."""
     with place.database() as (conninfo, home):
         lay(conninfo, home, spec, contacts=letters)
-        with senders(conninfo, home, number=number) as running, planner(conninfo) as planning:
-            with connect(conninfo, name="bench") as connection:
+        with connect(conninfo, name="bench") as connection:
+            prepare(connection)
+            with senders(conninfo, home, number=number) as running, planner(conninfo) as planning:
                 return _measure(place, connection, planning, running, letters)
 
 
@@ -90,12 +94,12 @@ def _measure(
     place: Place, connection: Connection, planning: "subprocess.Popen[str]", running: list[Child], letters: int
 ) -> Burst:
     pids = [sender.pid for sender in running]
-    _plan(planning, 0, -1)  # an empty run: its imports and first connection are no part of any figure
+    plan_wave(planning, 0, -1)  # an empty run: its imports and first connection are no part of any figure
     connection.execute("SELECT pg_stat_statements_reset()")
     before = (cpu_seconds(planning.pid), cpu_of(pids), cpu_of_tree(place.postgres_pid))
     began = time.monotonic()
     for wave in range(WAVES):
-        _plan(planning, wave * letters // WAVES + 1, (wave + 1) * letters // WAVES)
+        plan_wave(planning, wave * letters // WAVES + 1, (wave + 1) * letters // WAVES)
     wait_for(connection, OPEN, running)
     seconds = time.monotonic() - began
     after = (cpu_seconds(planning.pid), cpu_of(pids), cpu_of_tree(place.postgres_pid))
@@ -105,25 +109,25 @@ def _measure(
         seconds=seconds,
         cpu=dict(zip(("planner", "senders", "postgres"), used, strict=True)),
         statements=int(_one(connection, STATEMENTS).calls),
-        heaviest=[tuple(row) for row in connection.execute(HEAVIEST, [12]).fetchall()],
     )
 
 
-def _plan(planning: "subprocess.Popen[str]", first: int, last: int) -> int:
+def plan_wave(planning: "subprocess.Popen[str]", first: int, last: int) -> int:
+    """Makes the enrollments `first` to `last` ready and plans; the number of slots."""
     assert planning.stdin is not None and planning.stdout is not None
     planning.stdin.write(f"{first} {last}\n")
     planning.stdin.flush()
     return int(planning.stdout.readline())
 
 
-def wait_for(connection: Connection, query: str, running: list[Child]) -> None:
+def wait_for(connection: Connection, query: str, running: list[Child], *, poll: float = POLL) -> None:
     """Until the query says that nothing is open any more."""
     end = time.monotonic() + PATIENCE
     while _one(connection, query).is_open:
         fallen = [child.pid for child in running if child.exit_code is not None]
         if fallen or time.monotonic() > end:
             raise RuntimeError(f"the burst did not end (senders that fell: {fallen or 'none'}): {query}")
-        time.sleep(POLL)
+        time.sleep(poll)
 
 
 def _accepted(connection: Connection, wanted: int) -> int:

@@ -168,7 +168,6 @@ NAMES = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="what a server said is read as the markup of our own tables")
 @pytest.mark.parametrize("words", ["why mailbox", "why contact", "why campaign", "status", "ambiguous"])
 def test_a_servers_words_are_shown_as_they_are(
     words: str, commands: Commands, connection: Connection, place: laid.Laid

@@ -130,7 +130,7 @@ WRONG = [
     (("limits", "set", "domain", "*", "weekly", "5"), '"weekly" is no window'),
     (("limits", "set", "domain", "*", "rolling 0h", "5"), '"rolling 0h" is no window'),
     (("limits", "set", "domain", "*", "day Mars/Olympus", "5"), '"Mars/Olympus" is no IANA time zone'),
-    (("limits", "set", "domain", "*", "rolling 24h", "--", "-1"), "There is no such limit."),
+    (("limits", "remove", "domain", "*", "rolling 24h"), "There is no such limit."),
     (("resolve", "99999999999999999999", "--sent"), "Letter 99999999999999999999 is not ambiguous"),
     (("resolve", "4711", "--sent"), "Letter 4711 is not ambiguous (any more)."),
 ]
@@ -183,18 +183,10 @@ def test_a_limit_is_set_changed_listed_and_removed(commands: Commands, connectio
     [provider_row] = [line.split() for line in table.splitlines() if "Europe/Berlin" in line]
     assert provider_row[:6] == ["provider", provider, "a", "day", "(Europe/Berlin)", "4"]
     assert provider_row[6:] == ["9", provider, "operator"]
-    assert said(commands, "limits", "set", "domain", "*", "rolling 24h", "--", "-1") == "Removed.\n"
+    assert said(commands, "limits", "remove", "domain", "*", "rolling 24h") == "Removed.\n"
     assert one(connection, "SELECT count(*) FROM sending_limit WHERE source <> 'ramp'") == "1"
 
 
-@pytest.mark.xfail(strict=True, reason="-1 is taken for an option")
-def test_a_limit_is_removed_as_the_help_says(commands: Commands) -> None:
-    """ "A MAXIMUM of -1 removes the limit": as it stands there, without any more signs."""
-    said(commands, "limits", "set", "domain", "*", "rolling 24h", 100)
-    assert said(commands, "limits", "set", "domain", "*", "rolling 24h", -1) == "Removed.\n"
-
-
-@pytest.mark.xfail(strict=True, reason="the database's own error comes through")
 def test_a_maximum_beyond_all_measure_is_refused(commands: Commands) -> None:
     """More than a column holds is a mistake in the command, not a broken program."""
     done = commands.run("limits", "set", "domain", "*", "rolling 24h", 99_999_999_999)
@@ -244,7 +236,6 @@ def test_an_ambiguous_letter_is_shown_and_settled(
     assert said(commands, "ambiguous") == "No letter is ambiguous.\n"
 
 
-@pytest.mark.xfail(strict=True, reason="neither option is taken for --not-sent: the letter would leave a second time")
 def test_a_letter_is_not_resolved_without_a_word(commands: Commands, connection: Connection) -> None:
     """Who says neither --sent nor --not-sent is asked for it; the letter stays as it is."""
     letter = one(connection, LOST)

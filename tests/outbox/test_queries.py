@@ -46,5 +46,12 @@ def test_every_named_query_is_called(file: Path) -> None:
     assert dead == set()
 
 
+def test_rows_are_locked_in_one_order() -> None:
+    """Who locks many rows of the queue, and waits for them, names the order: no two wait for each other in a circle."""
+    for name, query in load_queries("mailfleet.outbox").items():
+        if re.search("FOR (NO KEY )?UPDATE", query) and "SKIP LOCKED" not in query:
+            assert re.search(r"ORDER BY [\w., ]+\s+FOR ", query), name
+
+
 def queries_of(file: Path) -> Mapping[str, str]:
     return load_queries(f"mailfleet.{'.'.join(file.parts[:-1])}", file.name)

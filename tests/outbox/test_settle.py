@@ -230,7 +230,6 @@ async def test_a_hold_without_an_end_lasts_until_lifted(place: Place, connection
     assert rows(connection, "SELECT until, set_by FROM hold") == [(None, "sender")]
 
 
-@pytest.mark.xfail(strict=True, reason="each reply's hold ends a moment later than the one before, so each is placed")
 async def test_the_same_reply_to_many_letters_places_one_hold(place: Place, connection: Connection) -> None:
     """Ten letters of an account are told the same in one batch: one hold says so."""
     it = place(mailboxes=1, contacts=10)
@@ -463,7 +462,6 @@ async def test_settling_and_reserving_side_by_side_never_deadlock(place: Place, 
     assert one(connection, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
 
 
-@pytest.mark.xfail(strict=True, reason="leases are renewed in the order in which they lie in the table")
 async def test_renewing_and_reserving_side_by_side_never_deadlock(place: Place, connection: Connection) -> None:
     """Renewing beside a reservation never waits in a circle, wherever the leases lie in their table."""
     it = place(mailboxes=3, contacts=3)

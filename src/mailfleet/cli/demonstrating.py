@@ -6,6 +6,7 @@ import sys
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mailfleet.base.log import configure_log
 from mailfleet.demo.files import DemoOptions
@@ -35,7 +36,7 @@ def demo_command(
 ) -> None:
     """Send a campaign of three steps through a whole fleet on pretend providers; their ledger judges it."""
     configure_log("off" if is_chaos else "critical", process="demo")
-    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    console = Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True)
     options = DemoOptions(mailboxes, contacts, senders, seed, is_chaos)
     with demo_folder() as folder:
         report = Demo(options, folder, console).run()
@@ -63,12 +64,12 @@ def _print(console: Console, report: DemoReport) -> None:
         finding = report.judged.laws[name]
         table.add_row(f"[bold {'red' if finding.count else 'green'}]{finding.count}[/]", words)
         for example in finding.examples:
-            table.add_row("", f"  {example}")
+            table.add_row("", Text(f"  {example}"))
     console.print(table)
     console.print(
         f"{report.ambiguous} letters are ambiguous: the connection broke between the final dot and the reply"
         " (RFC 1047); they are not sent again."
     )
     for row in report.waiting:
-        console.print(f"{row.contacts} contacts wait: {row.example or 'their letter is in the queue'}")
+        console.print(Text(f"{row.contacts} contacts wait: {row.example or 'their letter is in the queue'}"))
     console.print(f"Slowest stop after a no: {report.slowest_stop * 1000:.0f} ms.")

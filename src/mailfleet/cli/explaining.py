@@ -25,17 +25,17 @@ def explain_reply(text: str | None, provider: str, side: str) -> None:
         return
     if sys.stdin.isatty():
         raise click.UsageError("Give the reply's text, or JSON lines on stdin.")
-    for number, line in enumerate(sys.stdin, start=1):
+    for number, line in enumerate(sys.stdin.buffer, start=1):
         if line.strip():
             click.echo(
                 json.dumps(explain({"provider": provider, "side": side} | _record(line, number)), ensure_ascii=False)
             )
 
 
-def _record(line: str, number: int) -> dict[str, object]:
+def _record(line: bytes, number: int) -> dict[str, object]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of bytes, JSON finds out UTF-8, UTF-16 or UTF-32 by itself
         raise InputError(f"not JSON: {error}", where=f"line {number}") from error
     if not isinstance(record, dict):
         raise InputError("not a JSON object", where=f"line {number}")

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from rich.table import Table
 from mailfleet.base.db import Connection, load_queries
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import opened
-from mailfleet.cli.printing import console, moment
+from mailfleet.cli.printing import cell, console, moment, plain
 from mailfleet.mail.addresses import parse_address
 
 QUERIES = load_queries("mailfleet.cli", "looking.sql")
@@ -82,7 +81,7 @@ def why_mailbox(address: str) -> None:
             raise InputError(f"There is no mailbox {address}.", hint="`mailfleet export mailboxes` lists them.")
         row = rows[0]
         attempts = _rows(it.connection, "last_attempts", {"mailbox": row["id"]})
-    console.print(f"[bold]{row['address']}[/]: {row['text'] or 'the planner has not looked at it yet'}")
+    console.print(f"[bold]{plain(row['address'])}[/]: {plain(row['text'] or 'the planner has not looked at it yet')}")
     if row["retired_at"]:
         console.print(f"It is retired since {moment(row['retired_at'])}.")
     if row["used"] is not None:
@@ -103,7 +102,8 @@ def why_campaign(name: str) -> None:
         if not found:
             raise InputError(f"There is no campaign {name}.", hint="`mailfleet campaign list` shows them.")
         rows = _rows(it.connection, "why_campaign", {"name": name})
-    console.print(f"[bold]{name}[/] is {found[0]['state']}{': ' + found[0]['reason'] if found[0]['reason'] else ''}.")
+    reason = f": {plain(found[0]['reason'])}" if found[0]["reason"] else ""
+    console.print(f"[bold]{plain(name)}[/] is {found[0]['state']}{reason}.")
     _print("Contacts", rows, ("state", "enrollments", "in_queue", "reason_code", "example"))
 
 
@@ -119,11 +119,10 @@ def why_contact(address: str) -> None:
         row = rows[0]
         enrollments = _rows(it.connection, "contact_enrollments", {"contact": row["id"]})
         messages = _rows(it.connection, "contact_messages", {"contact": row["id"]})
-    console.print(
-        f"[bold]{row['address']}[/], lawful basis: {row['lawful_basis']}; mailbox: {row['mailbox'] or 'none yet'}."
-    )
+    mailbox = row["mailbox"] or "none yet"
+    console.print(f"[bold]{plain(row['address'])}[/], lawful basis: {row['lawful_basis']}; mailbox: {mailbox}.")
     if row["suppressed"]:
-        console.print(f"Suppressed since {moment(row['suppressed_at'])}: {row['suppressed']}.")
+        console.print(f"Suppressed since {moment(row['suppressed_at'])}: {plain(row['suppressed'])}.")
     _print("Campaigns", enrollments, ("campaign", "state", "next_step", "next_at", "reason"))
     _print("Letters", messages, ("step", "state", "due_at", "settled_at", "mailbox", "attempts", "subject", "reason"))
 
@@ -139,12 +138,6 @@ def _print(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for column in columns:
         table.add_column(column.replace("_", " "))
     for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
+        table.add_row(*(cell(row[column]) for column in columns))
     console.print()
     console.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, datetime):
-        return moment(value)
-    return "" if value is None else str(value)

@@ -8,13 +8,15 @@ from rich.table import Table
 
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import opened
-from mailfleet.cli.printing import console, moment
+from mailfleet.cli.printing import cell, console
 from mailfleet.intake.values import parse_duration, parse_window
 from mailfleet.model.words import ScopeKind
 from mailfleet.outbox.ambiguous import list_ambiguous, resolve
 from mailfleet.outbox.limit_rows import OPERATOR, read_limits, set_limit
+from mailfleet.outbox.limits import Window
 from mailfleet.outbox.stops import hold, lift, scope_key, suppress
 
+MOST = 2**31 - 1  # what the column holds
 kind_argument = click.argument("kind", type=click.Choice([kind.value for kind in ScopeKind]))
 name_argument = click.argument("name", required=False, default="")
 
@@ -33,32 +35,51 @@ def limits_command(ctx: click.Context, each: bool) -> None:
         table.add_column(column, justify="right" if column in ("used", "maximum") else "left")
     for row in rows:
         of = row.scope or f"each {row.scope_kind}"
-        table.add_row(row.scope_kind, of, str(row.window), str(row.used), str(row.maximum), row.fullest, row.source)
+        values = (row.scope_kind, of, row.window, row.used, row.maximum, row.fullest, row.source)
+        table.add_row(*map(cell, values))
     console.print(table if rows else "There are no limits yet; `mailfleet apply fleet.toml` sets them.")
+
+
+window_argument = click.argument("window")
+source_option = click.option("--source", default=OPERATOR, show_default=True, help="Where the number comes from.")
 
 
 @limits_command.command("set")
 @kind_argument
 @click.argument("name")
-@click.argument("window")
-@click.argument("maximum", type=int)
-@click.option("--source", default=OPERATOR, show_default=True, help="Where the number comes from.")
+@window_argument
+@click.argument("maximum", type=click.IntRange(0, MOST))
+@source_option
 def limits_set(kind: str, name: str, window: str, maximum: int, source: str) -> None:
-    """At most MAXIMUM letters in WINDOW ("rolling 24h", "day Europe/Berlin") for NAME, or "*" for each of the kind.
-
-    A MAXIMUM of -1 removes the limit.
-    """
+    """At most MAXIMUM letters in WINDOW ("rolling 24h", "day Europe/Berlin") for NAME, or "*" for each of the kind."""
+    parsed = _window(window)
     with opened() as it:
         scope = ScopeKind(kind)
         key = None if name == "*" else scope_key(it.connection, scope, name)
-        try:
-            parsed = parse_window(window)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        set_limit(it.connection, scope, key, parsed, None if maximum < 0 else maximum, source=source)
-    click.echo(
-        "Removed." if maximum < 0 else f"Set: {kind} {name}, {maximum} in {parsed}. The smallest limit always wins."
-    )
+        set_limit(it.connection, scope, key, parsed, maximum, source=source)
+    click.echo(f"Set: {kind} {name}, {maximum} in {parsed}. The smallest limit always wins.")
+
+
+@limits_command.command("remove")
+@kind_argument
+@click.argument("name")
+@window_argument
+@source_option
+def limits_remove(kind: str, name: str, window: str, source: str) -> None:
+    """Remove the limit of NAME, or "*", with that window and source."""
+    parsed = _window(window)
+    with opened() as it:
+        scope = ScopeKind(kind)
+        key = None if name == "*" else scope_key(it.connection, scope, name)
+        set_limit(it.connection, scope, key, parsed, None, source=source)
+    click.echo("Removed.")
+
+
+def _window(text: str) -> Window:
+    try:
+        return parse_window(text)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 @click.command("hold")
@@ -113,17 +134,20 @@ def ambiguous_command() -> None:
     for column in ("letter", "recipient", "mailbox", "campaign", "step", "at", "subject", "why"):
         table.add_column(column)
     for row in rows:
-        at = moment(row.reserved_at)
-        table.add_row(str(row.id), row.recipient, row.mailbox, row.campaign, str(row.step), at, row.subject, row.reason)
+        values = (row.id, row.recipient, row.mailbox, row.campaign, row.step, row.reserved_at, row.subject, row.reason)
+        table.add_row(*map(cell, values))
     console.print(table)
     console.print("Look into the mailbox's Sent folder, then: mailfleet resolve LETTER --sent, or --not-sent.")
 
 
 @click.command("resolve")
 @click.argument("letter", type=int)
-@click.option("--sent/--not-sent", "was_sent", required=True, default=None, help="What you found.")
-def resolve_command(letter: int, was_sent: bool) -> None:
+@click.option("--sent", is_flag=True, help="You found it in the mailbox's Sent folder, or its recipient has it.")
+@click.option("--not-sent", is_flag=True, help="You made sure that it did not leave.")
+def resolve_command(letter: int, sent: bool, not_sent: bool) -> None:
     """Settle an ambiguous letter by what you found: it was sent, or it was not and is planned again."""
+    if sent == not_sent:
+        raise click.UsageError("Say what you found: --sent or --not-sent.")
     with opened() as it:
-        resolve(it.connection, letter, was_sent=was_sent, by=getpass.getuser())
-    click.echo("Counted as accepted." if was_sent else "Planned again, in the same mailbox.")
+        resolve(it.connection, letter, was_sent=sent, by=getpass.getuser())
+    click.echo("Counted as accepted." if sent else "Planned again, in the same mailbox.")

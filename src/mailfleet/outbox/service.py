@@ -185,9 +185,10 @@ class Outbox:
         """Attempts of this sender that the database holds as running."""
         return await self._ask("open_attempts", {"sender": self._sender_id})
 
-    async def attempts_of_journal(self, journal: UUID) -> list[Row]:
-        """Attempts that dead senders of this journal left open."""
-        return await self._ask("attempts_of_journal", {"journal": journal, "sender": self._sender_id})
+    async def attempts_of_journal(self, journal: UUID, known: Sequence[int] = ()) -> list[Row]:
+        """Attempts that this journal's dead senders left open; of the `known` those too that a person called not sent."""
+        values = {"journal": journal, "sender": self._sender_id, "known": list(known)}
+        return await self._ask("attempts_of_journal", values)
 
     async def release_dead(self, journal: UUID) -> None:
         await self._do("release_dead", {"journal": journal, "sender": self._sender_id})
@@ -383,7 +384,11 @@ async def listen(conninfo: str) -> AsyncIterator[AsyncIterator[str]]:
     async with await connect_async(conninfo, name="mailfleet sender listens") as connection:
         await connection.execute(f"LISTEN {STOP_CHANNEL}")
         await connection.execute(f"LISTEN {WORK_CHANNEL}")
-        yield (notice.channel async for notice in connection.notifies())
+        notices = connection.notifies()
+        try:
+            yield (notice.channel async for notice in notices)
+        finally:
+            await notices.aclose()  # suspended, it would keep the connection from closing
 
 
 async def _rows(connection: AsyncConnection, name: str, values: Mapping[str, Any]) -> list[Row]:

@@ -45,10 +45,16 @@ RETURNING lease.mailbox_id, lease.fence, lease.expires_at, clock_timestamp() AS 
 -- Prolongs the leases that a sender works with, if they have not run out; one that has is not in the answer and is lost.
 -- A lease whose grant the sender never heard of is not prolonged, and ends by itself.
 -- Callers: sender, every third of a lease. Index: lease_pkey. Locks: lease rows.
+WITH mine AS (
+    SELECT l.mailbox_id
+    FROM unnest(%(mailboxes)s::bigint[], %(fences)s::bigint[]) AS m (mailbox_id, fence)
+    JOIN lease l ON l.mailbox_id = m.mailbox_id AND l.fence = m.fence
+        AND l.sender_id = %(sender)s AND l.expires_at > clock_timestamp()
+    ORDER BY l.mailbox_id
+    FOR UPDATE OF l
+)
 UPDATE lease SET expires_at = clock_timestamp() + %(lease)s::interval
-FROM unnest(%(mailboxes)s::bigint[], %(fences)s::bigint[]) AS mine (mailbox_id, fence)
-WHERE lease.mailbox_id = mine.mailbox_id AND lease.fence = mine.fence
-  AND lease.sender_id = %(sender)s AND lease.expires_at > clock_timestamp()
+FROM mine WHERE lease.mailbox_id = mine.mailbox_id AND lease.sender_id = %(sender)s
 RETURNING lease.mailbox_id, lease.fence, lease.expires_at, clock_timestamp() AS now
 
 -- name: release_leases
@@ -396,13 +402,13 @@ WITH banned AS (
 SELECT (SELECT count(*) FROM ended) AS enrollments, (SELECT count(*) FROM cancelled) AS messages
 
 -- name: place_hold
--- A hold, unless one that lasts as long stands on the scope already. Returns nothing then.
+-- A hold, unless one that lasts as long (to a twentieth) stands on the scope already. Returns nothing then.
 -- Callers: stops, settle. Index: hold_standing.
 INSERT INTO hold (scope_kind, scope_key, reason, evidence, set_by, until)
 SELECT %(scope_kind)s, %(scope_key)s, %(reason)s, %(evidence)s, %(set_by)s, clock_timestamp() + %(length)s::interval
 WHERE NOT EXISTS (
     SELECT 1 FROM hold WHERE lifted_at IS NULL AND scope_kind = %(scope_kind)s AND scope_key = %(scope_key)s
-      AND (until IS NULL OR until >= clock_timestamp() + %(length)s::interval))
+      AND (until IS NULL OR until >= clock_timestamp() + %(length)s::interval * 0.95))
 RETURNING id
 
 -- name: lift_hold
@@ -435,10 +441,16 @@ UPDATE sender SET stopped_at = clock_timestamp(), seen_at = clock_timestamp() WH
 -- Callers: recovery. Index: attempt_running, attempt_ambiguous. Rows: in flight at a crash.
 SELECT a.id, 1 + (SELECT count(*) FROM attempt t WHERE t.message_id = a.message_id AND t.number < a.number
                   AND t.outcome <> 'unreached') AS tries
-FROM sender s JOIN attempt a ON a.sender_id = s.id
-WHERE s.journal = %(journal)s AND s.id <> %(sender)s
-  AND (a.outcome IS NULL OR (a.outcome = 'ambiguous' AND a.stage = 'lease')
-       OR (a.outcome = 'deferred' AND a.stage = 'resolved'))
+FROM (
+    SELECT r.* FROM sender s JOIN attempt r ON r.sender_id = s.id
+    WHERE s.journal = %(journal)s AND s.id <> %(sender)s AND r.outcome IS NULL
+    UNION ALL
+    SELECT r.* FROM attempt r JOIN sender s ON s.id = r.sender_id
+    WHERE s.journal = %(journal)s AND s.id <> %(sender)s AND r.outcome = 'ambiguous' AND r.stage = 'lease'
+    UNION ALL
+    SELECT r.* FROM attempt r JOIN sender s ON s.id = r.sender_id
+    WHERE r.id = ANY(%(known)s::bigint[]) AND s.journal = %(journal)s AND r.outcome = 'deferred' AND r.stage = 'resolved'
+) AS a
 
 -- name: open_attempts
 -- What the database holds as ours and unsettled, swept or not. Callers: sender: a reservation whose commit it never heard

@@ -33,7 +33,8 @@ async def recover(outbox: Outbox, journal: Journal, *, retry: RetryPolicy) -> li
     4. free the leases. 5. forget the entries.
     """
     entries = journal.entries()
-    attempts = await outbox.attempts_of_journal(journal.id)
+    known = [attempt for attempt, entry in entries.items() if entry.result is not None]
+    attempts = await outbox.attempts_of_journal(journal.id, known)
     results = results_of(attempts, entries, retry=retry)
     await outbox.settle(results)
     await outbox.release_dead(journal.id)
