@@ -16,9 +16,7 @@ PARTS = ("throughput", "memory", "rate", "planner", "growth")
 
 @click.command()
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only these; all by default.")
-@click.option(
-    "--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of throughput; medians are shown."
-)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of throughput; shows medians.")
 @click.option("--seconds", default=120, show_default=True, type=click.IntRange(10), help="Of the normal rate.")
 @click.option("--past", default=1_000_000, show_default=True, type=click.IntRange(1), help="Old letters, for growth.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there.")

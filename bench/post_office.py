@@ -1,6 +1,7 @@
 """django-post-office on PostgreSQL: `CONNINFO PORT LETTERS`. Queues LETTERS letters and sends them with two processes.
 
-It takes each text for a template of Django's; these have no variables. Prints CPU seconds (its own, children's too), wall seconds, letters sent.
+It takes each text for a template of Django's; these have no variables. Prints CPU seconds (its own, children's too), wall
+seconds, letters sent.
 """
 
 import logging

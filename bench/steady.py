@@ -25,7 +25,7 @@ LEAD = timedelta(seconds=15)  # chosen: more than `reserve_ahead`, so that the f
 
 
 def memory(place: Place) -> Iterator[Figure]:
-    """One sender that has 1,200 mailboxes leased, each with an open TLS connection; then all that `up` keeps running."""
+    """One sender that has 1,200 mailboxes leased, each with an open TLS connection; and all that works beside it."""
     with ExitStack() as stack:
         front = stack.enter_context(tls_front(place.folder, stack.enter_context(smtp_sink())))
         conninfo, home = stack.enter_context(place.database())

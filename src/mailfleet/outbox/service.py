@@ -485,7 +485,7 @@ def _usage_columns(usages: Mapping[UsageKey, Usage], *, with_heads: bool) -> dic
 
 
 def _array(numbers: Sequence[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
+    return "{" + str(list(numbers))[1:-1] + "}"
 
 
 def _text_array(texts: Sequence[str]) -> str:
