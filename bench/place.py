@@ -43,7 +43,7 @@ class Place:
 
     def _execute(self, query: str, *names: str) -> None:
         with psycopg.connect(self.postgres.conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(sql.SQL(query).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(query).format(*map(sql.Identifier, names)))
 
 
 @contextmanager

@@ -44,13 +44,13 @@ def whole(place: Place) -> Iterator[Figure]:
             yield Figure(PART, "slots of that run", slots)
             began = time.monotonic()
             plan_wave(planning, 0, -1)
-            yield Figure(PART, "the next run, ten seconds later", time.monotonic() - began, "s")
+            yield Figure(PART, "the next run, nothing new being ready", time.monotonic() - began, "s")
 
 
 def _large() -> Any:
     folder = str(Path(__file__).parents[1] / "tests" / "planning")
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    import planning_large
+    import planning_large  # type: ignore[import-not-found]
 
     return planning_large

@@ -1,6 +1,6 @@
 """django-post-office on PostgreSQL: `CONNINFO PORT LETTERS`. Queues LETTERS letters and sends them with two processes.
 
-It takes each text for a template of Django's; these have no variables. Prints CPU seconds (its own, children's too), wall
+It takes each text for a template of Django's; these have no variables. Prints CPU seconds (its children's too), wall
 seconds, letters sent.
 """
 

@@ -1,5 +1,8 @@
 """A fleet of 1,200 mailboxes at rest and at its normal rate: memory, lateness, CPU."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +16,6 @@ from bench.place import Place
 from bench.processes import children_of, cpu_of, cpu_of_tree, memory_mb
 from bench.report import Figure
 from bench.servers import smtp_sink, tls_front, wait_until
-from mailfleet.base.children import Child, stop_all
 from mailfleet.base.db import connect
 from mailfleet.planning.snapshot import Slot
 from mailfleet.planning.store import PlanStore
@@ -21,32 +23,33 @@ from mailfleet.planning.store import PlanStore
 FLEET = 1_200
 LEASED = "SELECT count(*) AS n FROM lease WHERE sender_id IS NOT NULL"
 MEMORY, RATE = "memory with 1,200 mailboxes", "1 letter a second over 1,200 mailboxes"
+SETTLING = 5.0  # chosen: seconds in which the mailboxes go on sending under watch
 LEAD = timedelta(seconds=15)  # chosen: more than `reserve_ahead`, so that the first letter is reserved in time
 
 
 def memory(place: Place) -> Iterator[Figure]:
-    """One sender that has 1,200 mailboxes leased, each with an open TLS connection; and all that works beside it."""
+    """`mailfleet up` with one sender that has 1,200 mailboxes leased, each with an open TLS connection."""
     with ExitStack() as stack:
         front = stack.enter_context(tls_front(place.folder, stack.enter_context(smtp_sink())))
         conninfo, home = stack.enter_context(place.database())
-        spec = FleetSpec(FLEET, front.port, "tls", front.ca_file, pace_seconds=6)
-        lay(conninfo, home, spec, contacts=4 * FLEET)
-        [sender] = stack.enter_context(senders(conninfo, home, number=1))
-        watch = stack.enter_context(_watching(conninfo, sender.pid))
-        planning = Child("mailfleet.planning", environment=_environment(conninfo, home))
-        stack.callback(stop_all, [planning])
+        # With this pace each mailbox has a letter in hand at any time, and keeps its connection.
+        lay(conninfo, home, FleetSpec(FLEET, front.port, "tls", front.ca_file, pace_seconds=6), contacts=4 * FLEET)
+        up = stack.enter_context(_up(conninfo, home))
+        wait_until(lambda: _child(up.pid, "mailfleet.sending") != 0, "a sender", limit=30)
+        sender = _child(up.pid, "mailfleet.sending")
+        watch = stack.enter_context(_watching(conninfo, sender))
         with connect(conninfo, name="bench") as connection:
             wake(connection, 1, 4 * FLEET)
-            wait_until(lambda: watch.leased >= FLEET, f"{FLEET} leases", limit=120)
-        time.sleep(5.0)
+        wait_until(lambda: watch.leased >= FLEET, f"{FLEET} leases", limit=120)
+        time.sleep(SETTLING)
         server = [place.postgres_pid, *children_of(place.postgres_pid)]
+        every = [up.pid, *children_of(up.pid), *server]
         yield Figure(MEMORY, "mailboxes leased by one sender", watch.leased)
         yield Figure(MEMORY, "the sender, resident", watch.resident, "MB", at_most=150)
-        yield Figure(MEMORY, "the planner, resident", memory_mb(planning.pid)[0], "MB")
-        yield Figure(MEMORY, "PostgreSQL, its share of every page", sum(memory_mb(pid)[1] for pid in server), "MB")
-        every = [sender.pid, planning.pid, *server]
+        yield Figure(MEMORY, "the planner, resident", memory_mb(_child(up.pid, "mailfleet.planning"))[0], "MB")
+        yield Figure(MEMORY, "PostgreSQL, shared pages counted once", sum(memory_mb(pid)[1] for pid in server), "MB")
         together = sum(memory_mb(pid)[1] for pid in every)
-        yield Figure(MEMORY, "sender, planner and PostgreSQL together", together, "MB", at_most=400)
+        yield Figure(MEMORY, "every process of `up`, PostgreSQL among them", together, "MB", at_most=400)
 
 
 def normal_rate(place: Place, *, seconds: int) -> Iterator[Figure]:
@@ -88,8 +91,21 @@ def _write_slots(store: PlanStore, first: datetime, seconds: int) -> None:
     store.write_slots(slots, store.domains())
 
 
-def _environment(conninfo: str, home: Path) -> dict[str, str]:
-    return {"MAILFLEET_HOME": str(home), "MAILFLEET_DATABASE_URL": conninfo}
+@contextmanager
+def _up(conninfo: str, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "mailfleet.cli", "up", "--least", "1", "--most", "1"]
+    environment = {**os.environ, "MAILFLEET_HOME": str(home), "MAILFLEET_DATABASE_URL": conninfo}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _child(parent: int, module: str) -> int:
+    """The child that runs that module; 0 when there is none."""
+    return next((pid for pid in children_of(parent) if module in Path(f"/proc/{pid}/cmdline").read_text()), 0)
 
 
 class _Watch:

@@ -10,7 +10,6 @@ import pytest
 from campaign_world import Person, World
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import InputError
-from mailfleet.intake import campaign_store
 from mailfleet.intake.campaign_check import Fault, check_campaign
 from mailfleet.intake.campaign_diff import diff_campaigns
 from mailfleet.intake.campaign_file import read_campaign
@@ -29,9 +28,10 @@ from mailfleet.intake.toml_file import FileProblems
 from mailfleet.mail.compose import compose
 from mailfleet.mail.opt_out import read_token
 from mailfleet.model.words import CampaignState
+from mailfleet.outbox.service import PLANNER_LOCK
 from mailfleet.outbox.stops import suppress
 from mailfleet.outbox.tunables import Tunables
-from mailfleet.planning.service import PLANNER_LOCK, plan_once
+from mailfleet.planning.service import plan_once
 from mailfleet.planning.store import PlanStore
 
 DRAFT, RUNNING, PAUSED, STOPPED = (
@@ -215,7 +215,6 @@ def test_a_draft_loses_variants_steps_and_lists_that_its_file_leaves_out(world: 
 
 def test_the_store_and_the_planner_hold_each_other_off(world: World, database: str) -> None:
     """A campaign is written while no planning run is under way: both take the same lock."""
-    assert campaign_store.PLANNER_LOCK == PLANNER_LOCK
     world.lay_contacts(on="labs")
     campaign = world.read()
     world.run("SELECT pg_advisory_lock(%s)", [PLANNER_LOCK])

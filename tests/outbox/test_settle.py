@@ -320,9 +320,6 @@ async def test_a_settled_attempt_is_left_alone(final: Outcome, place: Place, con
         assert everything(connection) == before
 
 
-LATE_WORD = (MessageState.QUEUED, MessageState.ACCEPTED)  # a person said "not sent", and its journal knows better
-
-
 async def test_every_move_of_a_message_is_a_lawful_one(place: Place, connection: Connection) -> None:
     """Whatever state a message is in and whatever result comes, it moves only where NEXT_STATES says, or not at all."""
     it = place(mailboxes=1, contacts=1)
@@ -336,7 +333,7 @@ async def test_every_move_of_a_message_is_a_lawful_one(place: Place, connection:
                 connection.execute("UPDATE enrollment SET state = 'active'")
                 await hand.outbox.settle([result(found, outcome)])
                 now = MessageState(one(connection, "SELECT state FROM message"))
-                assert now == state or now in NEXT_STATES[state] or (state, now) == LATE_WORD, (state, outcome, now)
+                assert now == state or now in NEXT_STATES[state], (state, outcome, now)
 
 
 async def test_what_a_dead_host_left_becomes_ambiguous_and_is_shown(place: Place, connection: Connection) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-PIPED_WIDTH = 200  # chosen: no cell of ours is folded; a pipe has no width of its own
+PIPED_WIDTH = 4000  # chosen: no cell of ours is as long; a pipe has no width of its own
 
 console = Console(highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 

@@ -13,8 +13,6 @@ from mailfleet.base.errors import InputError
 from mailfleet.intake.campaign_file import CONTACT_ZONE, CampaignFile
 from mailfleet.intake.campaign_launch import Audience, audience_obstacles, count_audience, find_obstacles
 from mailfleet.intake.campaign_letters import (
-    Recipient,
-    Thread,
     TrialWording,
     compile_wordings,
     trial_thread,
@@ -27,6 +25,7 @@ from mailfleet.mail.addresses import parse_address
 from mailfleet.mail.compose import compose, needs_smtputf8
 from mailfleet.mail.opt_out import check_base_url
 from mailfleet.mail.templates import TemplateHole
+from mailfleet.mail.wording import Recipient, Thread
 
 _EXAMPLES = 5  # chosen: enough to find the rest in the list
 _PLACES = 6  # chosen: letters named in one line

@@ -11,10 +11,9 @@ from mailfleet.intake.campaign_file import CampaignFile
 from mailfleet.intake.campaign_pool import PoolMailbox, load_mailboxes
 from mailfleet.intake.campaign_store import QUERIES
 from mailfleet.intake.toml_file import did_you_mean
-from mailfleet.mail.addresses import Address, parse_address
+from mailfleet.mail.addresses import parse_address
 from mailfleet.mail.compose import Letter, new_message_id
-from mailfleet.mail.opt_out import opt_out_mailto, opt_out_url
-from mailfleet.mail.wording import Wording, compile_wording, contact_values, render
+from mailfleet.mail.wording import Recipient, Thread, Wording, compile_wording, write
 
 PREVIEW_TOKEN = "preview-this-link-is-not-valid"  # `mail.opt_out` reads no message out of it
 
@@ -27,27 +26,6 @@ class TrialWording:
     variant: str
     place: str
     wording: Wording
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """`values`: what templates read of the contact."""
-
-    address: Address
-    name: str
-    values: Mapping[str, Any]
-
-    @classmethod
-    def of_row(cls, row: Any) -> "Recipient":
-        return cls(parse_address(row.address), f"{row.first_name} {row.last_name}".strip(), contact_values(row))
-
-
-@dataclass(frozen=True, slots=True)
-class Thread:
-    """What a follow-up continues: the message ids before it, oldest first, and the first letter's subject."""
-
-    header_ids: tuple[str, ...]
-    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +57,15 @@ def write_trial(
     date: datetime,
 ) -> Letter:
     """The letter as the sender would write it. InputError when it would have a hole."""
-    url = opt_out_url(opt_out_base_url, PREVIEW_TOKEN)
-    values = {**mailbox.values, "contact": recipient.values, "opt_out_url": url}
-    subject, text, html = render(trial.wording, values, thread_subject=thread.subject if thread else None)
-    header_ids = thread.header_ids if thread else ()
-    return Letter(
-        from_name=mailbox.display_name,
-        from_address=mailbox.address,
-        to_name=recipient.name,
-        to_address=recipient.address,
-        reply_to=mailbox.reply_to,
-        subject=subject,
-        text=text,
-        html=html,
-        message_id=trial_id(mailbox, trial.step),
+    return write(
+        trial.wording,
+        mailbox,
+        recipient,
+        thread,
+        header_id=trial_id(mailbox, trial.step),
         date=date,
-        in_reply_to=header_ids[-1] if header_ids else None,
-        references=header_ids,
-        opt_out_url=url,
-        opt_out_mailto=opt_out_mailto(mailbox.address, PREVIEW_TOKEN),
+        opt_out_base_url=opt_out_base_url,
+        token=PREVIEW_TOKEN,
     )
 
 

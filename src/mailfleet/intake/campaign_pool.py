@@ -7,8 +7,9 @@ from typing import Any
 
 from mailfleet.base.db import Connection, load_queries
 from mailfleet.intake.campaign_file import CampaignFile
-from mailfleet.intake.campaign_store import rule_of
+from mailfleet.intake.campaign_store import stored_rule
 from mailfleet.mail.addresses import Address, parse_address
+from mailfleet.mail.wording import author_values
 from mailfleet.model.pools import MailboxNames, is_in_pool
 from mailfleet.model.words import FLEET_KEY, ScopeKind
 
@@ -49,7 +50,7 @@ class PoolMailbox:
 
 def load_mailboxes(connection: Connection, campaign: CampaignFile) -> list[PoolMailbox]:
     """Those in use, by age; empty when the named pool is not there."""
-    rule = rule_of(campaign.pool)
+    rule = stored_rule(campaign.pool)
     if isinstance(campaign.pool, str):
         row = connection.execute(QUERIES["pool_rule"], {"name": campaign.pool}).fetchone()
         if row is None:
@@ -98,16 +99,7 @@ def _mailbox(row: Any) -> PoolMailbox:
         address=parse_address(row.address),
         display_name=row.display_name,
         reply_to=parse_address(row.reply_to) if row.reply_to else None,
-        values={
-            "mailbox": {"name": row.display_name, "address": row.address, "signature": row.signature},
-            "identity": {
-                "name": row.identity_name,
-                "legal_name": row.legal_name,
-                "postal_address": row.postal_address,
-                "contact_email": row.contact_email,
-                "website": row.website,
-            },
-        },
+        values=author_values(row),
         policy=Policy(row.provider, row.outreach_policy, row.policy_source, row.policy_acknowledgement),
         daily_limit=row.daily_limit,
         scopes={

@@ -11,13 +11,13 @@ from mailfleet.base.db import Connection, load_queries
 from mailfleet.base.errors import InputError
 from mailfleet.intake.campaign_diff import diff_campaigns
 from mailfleet.intake.campaign_file import WEEKDAYS, CampaignFile, ContactWindow, Step, Variant
-from mailfleet.intake.pool import Pool, Selector
+from mailfleet.intake.pool import Pool, pool_of, rule_of
 from mailfleet.intake.toml_file import TomlFile, did_you_mean
 from mailfleet.intake.toml_lines import KeyPath
 from mailfleet.model.words import CampaignState
+from mailfleet.outbox.service import PLANNER_LOCK
 
 QUERIES = load_queries("mailfleet.intake", "campaigns.sql")
-PLANNER_LOCK = 0x6D66706C  # the planner's own: the tests hold the two together
 CHANGEABLE = (CampaignState.DRAFT, CampaignState.PAUSED)
 _SHOWN = 8  # chosen: names that a line still holds
 _STREAM = 1000  # chosen: rows of a long answer held at a time
@@ -221,7 +221,7 @@ def _record(campaign: CampaignFile) -> dict[str, Any]:
         "name": campaign.name,
         "identity": campaign.identity,
         "language": campaign.language,
-        "pool": json.dumps(rule_of(campaign.pool)),
+        "pool": json.dumps(stored_rule(campaign.pool)),
         "window": json.dumps({"weekdays": days, "hours": window.hours}),
         "zone": window.zone,
         "fallback_zone": window.fallback_zone,
@@ -230,21 +230,13 @@ def _record(campaign: CampaignFile) -> dict[str, Any]:
     }
 
 
-def rule_of(pool: Pool | str) -> dict[str, Any]:
-    """As `mailfleet.model.pools` reads it, or the name of a pool of the fleet."""
-    return (
-        {"name": pool} if isinstance(pool, str) else {"include": asdict(pool.include), "exclude": asdict(pool.exclude)}
-    )
+def stored_rule(pool: Pool | str) -> dict[str, Any]:
+    """A rule of mailboxes, or the name of a pool of the fleet."""
+    return {"name": pool} if isinstance(pool, str) else dict(rule_of(pool))
 
 
 def _pool_of(rule: Mapping[str, Any]) -> Pool | str:
-    if "name" in rule:
-        return str(rule["name"])
-
-    def selector(key: str) -> Selector:
-        return Selector(**{kind: tuple(names) for kind, names in rule.get(key, {}).items()})
-
-    return Pool(selector("include"), selector("exclude"))
+    return str(rule["name"]) if "name" in rule else pool_of(rule)
 
 
 def _content(row: Row, wordings: Sequence[Row]) -> CampaignFile:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from mailfleet.intake.fleet_file import (
     Row,
 )
 from mailfleet.intake.fleet_plan import FleetPlan, Uses, make_plan
-from mailfleet.intake.pool import Pool, Selector
+from mailfleet.intake.pool import pool_of, rule_of
 from mailfleet.model.words import ScopeKind, WindowKind
 from mailfleet.outbox.limits import Window
 from mailfleet.outbox.stops import stopping
@@ -45,7 +45,7 @@ def load_fleet(connection: Connection) -> FleetFile:
         providers=tuple(map(_provider_of_row, _rows(connection, "providers"))),
         accounts=tuple(Account(row.name, row.provider) for row in _rows(connection, "accounts")),
         domains=tuple(Domain(row.name, row.identity) for row in _rows(connection, "domains")),
-        pools=tuple(NamedPool(row.name, _pool_of_rule(row.rule)) for row in _rows(connection, "pools")),
+        pools=tuple(NamedPool(row.name, pool_of(row.rule)) for row in _rows(connection, "pools")),
         limits=tuple(
             _limit_of_row(row)
             for row in _rows(connection, "limits", _KINDS)
@@ -126,7 +126,7 @@ def preset_of(provider: Provider) -> Preset:
 
 def _write(connection: Connection, fleet: FleetFile) -> None:
     write_rows(connection, fleet)
-    _run(connection, "write_pools", ({"name": row.name, "rule": _rule_of_pool(row.pool)} for row in fleet.pools))
+    _run(connection, "write_pools", ({"name": row.name, "rule": rule_of(row.pool)} for row in fleet.pools))
     _run(connection, "write_limits", map(_record_of_limit, fleet.limits), _KINDS)
     own = fleet.settings
     tunables = replace(
@@ -189,24 +189,6 @@ def _record_of_provider(provider: Provider) -> dict[str, Any]:
     record["outreach_policy"] = preset.outreach_policy.value
     record["policy_source"] = f"{preset.outreach_policy.source.page}, {preset.outreach_policy.source.seen_on}"
     return record
-
-
-def _pool_of_rule(rule: Mapping[str, Mapping[str, Sequence[str]]]) -> Pool:
-    def selector(key: str) -> Selector:
-        return Selector(**{name: tuple(names) for name, names in rule.get(key, {}).items()})
-
-    return Pool(selector("include"), selector("exclude"))
-
-
-def _rule_of_pool(pool: Pool) -> dict[str, dict[str, tuple[str, ...]]]:
-    """As `mailfleet.model.pools` reads it; keys that name nothing are left out."""
-
-    def names(selector: Selector) -> dict[str, tuple[str, ...]]:
-        named = {field.name: getattr(selector, field.name) for field in fields(selector)}
-        return {key: value for key, value in named.items() if value}
-
-    rule = {"include": names(pool.include), "exclude": names(pool.exclude)}
-    return {key: value for key, value in rule.items() if value}
 
 
 def _limit_of_row(row: Any) -> Limit:

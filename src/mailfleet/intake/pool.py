@@ -1,6 +1,7 @@
 """Which mailboxes may write: the same keys in a campaign's pool and in a pool of the fleet."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from mailfleet.intake.toml_file import Table
 from mailfleet.intake.values import parse_account, parse_mailbox, parse_name
@@ -43,3 +44,23 @@ def _read_selector(table: Table) -> Selector:
         accounts=table.parsed_all("accounts", parse_account),
         mailboxes=table.parsed_all("mailboxes", parse_mailbox),
     )
+
+
+def rule_of(pool: Pool) -> dict[str, dict[str, tuple[str, ...]]]:
+    """As `mailfleet.model.pools` reads it; keys that name nothing are left out."""
+
+    def names(selector: Selector) -> dict[str, tuple[str, ...]]:
+        named = {field.name: getattr(selector, field.name) for field in fields(selector)}
+        return {key: value for key, value in named.items() if value}
+
+    rule = {"include": names(pool.include), "exclude": names(pool.exclude)}
+    return {key: value for key, value in rule.items() if value}
+
+
+def pool_of(rule: Mapping[str, Mapping[str, Sequence[str]]]) -> Pool:
+    """What `rule_of` wrote."""
+
+    def selector(key: str) -> Selector:
+        return Selector(**{name: tuple(names) for name, names in rule.get(key, {}).items()})
+
+    return Pool(selector("include"), selector("exclude"))

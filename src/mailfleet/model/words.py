@@ -61,27 +61,21 @@ class MessageState(StrEnum):
     CANCELLED = "cancelled"
 
 
-OPEN_STATES = (MessageState.QUEUED, MessageState.SUBMITTING, MessageState.AMBIGUOUS)
-
 NEXT_STATES: dict[MessageState, tuple[MessageState, ...]] = {
-    MessageState.QUEUED: (MessageState.SUBMITTING, MessageState.CANCELLED, MessageState.REJECTED),
+    MessageState.QUEUED: (MessageState.SUBMITTING, MessageState.CANCELLED, MessageState.ACCEPTED),
     MessageState.SUBMITTING: (
         MessageState.ACCEPTED,
         MessageState.REJECTED,
         MessageState.AMBIGUOUS,
         MessageState.QUEUED,
-        MessageState.CANCELLED,
     ),
-    MessageState.AMBIGUOUS: (
-        MessageState.ACCEPTED,
-        MessageState.REJECTED,
-        MessageState.QUEUED,
-        MessageState.CANCELLED,
-    ),
+    MessageState.AMBIGUOUS: (MessageState.ACCEPTED, MessageState.REJECTED, MessageState.QUEUED),
     MessageState.ACCEPTED: (),
     MessageState.REJECTED: (),
     MessageState.CANCELLED: (),
 }
+"""Which state may follow which. From queued straight to accepted goes only a letter that a person called not sent, and
+of which its sender's journal knows better. The SQL names the old states; a test holds it to this table."""
 
 
 class Outcome(StrEnum):

@@ -37,6 +37,7 @@ from mailfleet.outbox.rules import (
 
 QUERIES = load_queries("mailfleet.outbox")
 STOP_LOCK = 0x6D666C74  # chosen: any number no other part of the database's users takes
+PLANNER_LOCK = 0x6D66706C  # chosen likewise; who holds it plans
 MOVED_LIMITS = 5  # chosen: tries of one reservation while a person turns limits down
 STOP_CHANNEL = "mailfleet_stop"
 WORK_CHANNEL = "mailfleet_work"
@@ -186,7 +187,7 @@ class Outbox:
         return await self._ask("open_attempts", {"sender": self._sender_id})
 
     async def attempts_of_journal(self, journal: UUID, known: Sequence[int] = ()) -> list[Row]:
-        """Attempts that this journal's dead senders left open; of the `known` those too that a person called not sent."""
+        """Attempts that this journal's dead senders left open; of `known` those too that a person called not sent."""
         values = {"journal": journal, "sender": self._sender_id, "known": list(known)}
         return await self._ask("attempts_of_journal", values)
 

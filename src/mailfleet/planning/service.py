@@ -8,14 +8,13 @@ import psycopg
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import SetupError
 from mailfleet.base.log import get_log
+from mailfleet.outbox.service import PLANNER_LOCK, WORK_CHANNEL
 from mailfleet.outbox.service import QUERIES as OUTBOX_QUERIES
-from mailfleet.outbox.service import WORK_CHANNEL
 from mailfleet.outbox.tunables import Tunables, load_tunables
 from mailfleet.planning.rules import plan
 from mailfleet.planning.snapshot import Plan
 from mailfleet.planning.store import PlanStore
 
-PLANNER_LOCK = 0x6D66706C  # chosen: any number no other part of the database's users takes
 LOOK_AGAIN = timedelta(minutes=5)  # chosen: how long a reason may stand before it is looked at again
 RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from mailfleet.base.secrets import Keyring
 from mailfleet.mail.addresses import Address, parse_address
-from mailfleet.mail.compose import Letter, compose, needs_smtputf8
-from mailfleet.mail.opt_out import make_token, opt_out_mailto, opt_out_url
-from mailfleet.mail.wording import Wording, contact_values, render
+from mailfleet.mail.compose import compose, needs_smtputf8
+from mailfleet.mail.opt_out import make_token
+from mailfleet.mail.wording import Recipient, Thread, Wording, author_values, write
 from mailfleet.model.words import AuthKind, Security
 from mailfleet.outbox.records import Draft, Row
 from mailfleet.providers.auth import Login
@@ -48,47 +48,27 @@ def mailbox_of(row: Row, keyring: Keyring) -> SendingMailbox:
         max_connections=row.max_connections,
         idle_seconds=row.idle_seconds,
         opt_out_base_url=row.opt_out_base_url,
-        values={
-            "mailbox": {"name": row.display_name, "address": row.address, "signature": row.signature},
-            "identity": {
-                "name": row.identity_name,
-                "legal_name": row.legal_name,
-                "postal_address": row.postal_address,
-                "contact_email": row.contact_email,
-                "website": row.website,
-            },
-        },
+        values=author_values(row),
     )
 
 
 def write_letter(row: Row, mailbox: SendingMailbox, wording: Wording, *, token_key: bytes, date: datetime) -> Draft:
     """The letter of a `peek_due` row. InputError when it would have a hole, or cannot stand in a header."""
-    token = make_token(token_key, row.id)
-    url = opt_out_url(mailbox.opt_out_base_url, token)
-    values = {**mailbox.values, "contact": contact_values(row), "opt_out_url": url}
-    subject, text, html = render(wording, values, thread_subject=row.thread_subject)
-    thread = tuple(row.header_ids or ())
-    letter = Letter(
-        from_name=mailbox.display_name,
-        from_address=mailbox.address,
-        to_name=f"{row.first_name} {row.last_name}".strip(),
-        to_address=parse_address(row.address),
-        reply_to=mailbox.reply_to,
-        subject=subject,
-        text=text,
-        html=html,
-        message_id=row.header_id,
+    letter = write(
+        wording,
+        mailbox,
+        Recipient.of_row(row),
+        Thread(tuple(row.header_ids), row.thread_subject) if row.header_ids else None,
+        header_id=row.header_id,
         date=date,
-        in_reply_to=thread[-1] if thread else None,
-        references=thread,
-        opt_out_url=url,
-        opt_out_mailto=opt_out_mailto(mailbox.address, token),
+        opt_out_base_url=mailbox.opt_out_base_url,
+        token=make_token(token_key, row.id),
     )
     return Draft(
         message_id=row.id,
         mailbox_id=mailbox.id,
         contact_id=row.contact_id,
-        subject=subject,
+        subject=letter.subject,
         recipient=letter.to_address.wire,
         smtputf8=needs_smtputf8(letter),
         content=compose(letter),

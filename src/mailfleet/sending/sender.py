@@ -111,7 +111,7 @@ class Sender:
     async def run(self) -> None:
         """1. register. 2. settle what this journal's dead senders left. 3. work until stopped. 4. end in order."""
         if not await self._unless_stopped(self._start()):
-            return
+            return  # a row that it may have written is forgotten when it is not seen for a lease
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(self._listen_loop()),
