@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -38,12 +39,22 @@ def demo_command(
     configure_log("off" if is_chaos else "critical", process="demo")
     console = Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True)
     options = DemoOptions(mailboxes, contacts, senders, seed, is_chaos)
+
+    def tell(report: DemoReport, home: Path) -> None:
+        _print(console, report)
+        if console.is_terminal and sys.stdin.isatty() and not leave:
+            _linger(console, home)
+
     with demo_folder() as folder:
-        report = Demo(options, folder, console).run()
-    _print(console, report)
+        report = Demo(options, folder, console).run(tell)
     if as_json:
         click.echo(json.dumps(report.as_record()))
     sys.exit(0 if report.holds else 1)
+
+
+def _linger(console: Console, home: Path) -> None:
+    console.print(f"\nThe database still runs. In another terminal: MAILFLEET_HOME={home} mailfleet status")
+    console.input("Enter ends the demo and removes its folder.")
 
 
 def _print(console: Console, report: DemoReport) -> None:

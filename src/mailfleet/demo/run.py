@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -60,8 +60,11 @@ class Demo:
         self._chaos_at = monotonic()
         self._note = ""
 
-    def run(self) -> DemoReport:
-        """1. providers. 2. database. 3. files in, campaigns started. 4. senders until all is sent. 5. the judge."""
+    def run(self, tell: Callable[[DemoReport, Path], None]) -> DemoReport:
+        """1. providers. 2. database. 3. files in, campaigns started. 4. senders until all is sent. 5. the judge.
+
+        `tell` gets the report and the home directory while providers and database still run.
+        """
         began_at = monotonic()
         with ExitStack() as stack:
             files = write_sandbox(self._options, self._folder)
@@ -74,7 +77,9 @@ class Demo:
             write_fleet(files, self._options, sandbox.ports)
             self._take_in(files)
             self._send(files)
-            return self._judge(files, monotonic() - began_at)
+            report = self._judge(files, monotonic() - began_at)
+            tell(report, self._home)
+        return report
 
     def _take_in(self, files: DemoFiles) -> None:
         self._command("apply", str(files.fleet_toml), "--yes")

@@ -53,7 +53,7 @@ RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
 WORDING_SECONDS = 30.0  # chosen: how long a changed wording may go unnoticed
 STOP_GRACE = 30.0  # chosen: seconds a letter in hand has to end; after that it is broken off, and ambiguous at worst
 
-HOST = socket.getfqdn()
+HOST = name if "." in (name := socket.getfqdn()) else socket.gethostname()
 """This host's name, in EHLO, in limits and in holds."""
 T = TypeVar("T")
 
