@@ -1,5 +1,6 @@
 """The embedded PostgreSQL, with real servers and real kills."""
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -84,9 +85,16 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def watchdog_of(pid: int) -> int:
-    stats = {int(path.parent.name): path.read_text() for path in Path("/proc").glob("[0-9]*/stat")}
-    return next(child for child, stat in stats.items() if f"{child} (sh) S {pid} " in stat)
+def watchdog_of(parent: int, home: Path) -> int:
+    """The shell that this parent keeps beside the server of that home."""
+    data = str((home / "data").resolve())
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            words = (folder / "cmdline").read_text().split("\0")
+            is_child = f"\nPPid:\t{parent}\n" in (folder / "status").read_text()
+            if is_child and "mailfleet-watchdog" in words and data in words:
+                return int(folder.name)
+    raise AssertionError(f"no watchdog of {home}")
 
 
 def wait_for_end(descriptor: int) -> None:
@@ -103,7 +111,7 @@ def test_a_stopped_server_leaves_its_data_and_nothing_running(home: Path) -> Non
     server.start()
     remember(server)
     first = identifier(server)
-    watchdog = os.pidfd_open(watchdog_of(os.getpid()))
+    watchdog = os.pidfd_open(watchdog_of(os.getpid(), home))
     server.stop()
     wait_for_end(watchdog)
     assert _server_processes(home / "data") == set()
@@ -209,7 +217,7 @@ def test_an_orphan_is_stopped_before_the_next_start(parent: "subprocess.Popen[st
     conninfo = read_conninfo(home, "postgres")
     assert conninfo is not None
     ask(conninfo, "CREATE TABLE kept AS SELECT 'still here' AS word")
-    watchdog = watchdog_of(parent.pid)
+    watchdog = watchdog_of(parent.pid, home)
     watchdog_ended = os.pidfd_open(watchdog)
     os.kill(watchdog, signal.SIGKILL)
     wait_for_end(watchdog_ended)
