@@ -5,7 +5,6 @@ module carries a secret.
 """
 
 import hashlib
-import hmac
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from mailfleet.base.errors import SetupError
 
+BLOCK_BYTES = 64  # of SHA-256
 DIGEST_BYTES = 16  # chosen: 128 bits, no collision among any number of addresses a fleet can meet
 
 
@@ -74,10 +74,15 @@ def write_key_file(path: Path, keys: list[str]) -> None:
 
 
 class Digester:
-    """Keyed digests of addresses and domains: they outlive erasure and say nothing without the key."""
+    """Keyed digests of addresses and domains: they outlive erasure and say nothing without the key.
+
+    HMAC-SHA256 (RFC 2104) with the key's two halves worked out once: an import makes millions of them.
+    """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        block = (key if len(key) <= BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def address(self, normalised: str) -> bytes:
         return self._digest(b"address:" + normalised.encode())
@@ -92,4 +97,7 @@ class Digester:
         return [self.address(normalised), *map(self.domain, parents)]
 
     def _digest(self, text: bytes) -> bytes:
-        return hmac.digest(self._key, text, hashlib.sha256)[:DIGEST_BYTES]
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.digest()[:DIGEST_BYTES]
