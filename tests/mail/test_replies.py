@@ -2,7 +2,6 @@
 
 import csv
 import os
-import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -396,20 +395,6 @@ def test_broken_effect_is_refused(effect: dict[str, Any], complaint: str) -> Non
     """An effect that makes a passing thing final, or suppresses for a letter's fault, is refused."""
     with pytest.raises(InvariantError, match=complaint):
         make_book(RULES | {"effect": [effect, *RULES["effect"]]})
-
-
-def test_classification_is_fast() -> None:
-    """A reply costs tens of microseconds: the mean over all known ones stays far below a tenth of a millisecond."""
-    replies = [(Reply.parse(f"{row['code']} {row['text']}"), row["provider"], row["side"]) for row in KNOWN]
-    best = min(time_all(replies) for _ in range(5))
-    assert best / len(replies) < 200e-6  # chosen: about 30 us alone; room for a busy machine
-
-
-def time_all(replies: list[tuple[Reply, str, Any]]) -> float:
-    begun = time.process_time()
-    for reply, provider, side in replies:
-        classify(reply, provider=provider, side=side)
-    return time.process_time() - begun
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
