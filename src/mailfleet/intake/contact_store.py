@@ -255,6 +255,8 @@ class _Merger:
         """Merges what was set aside, and closes the run."""
         late, joined = self._merge_late(note) if self._late else (None, 0)
         known, changed = (late.known, late.changed) if late else (0, 0)
+        if self._new:
+            self._do("look_over")
         counts = ContactCounts(
             rows=reader.rows,
             refused=reader.refused,

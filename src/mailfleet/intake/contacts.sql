@@ -83,6 +83,11 @@ TRUNCATE incoming
 -- name: weigh_late
 ANALYZE late
 
+-- name: look_over
+-- Tells the planner of queries how the tables have grown: the next command must not wait for autovacuum to notice.
+-- Callers: import_contacts, once, at its end.
+ANALYZE contact, list_member
+
 -- name: list_repeated
 -- Every row whose address stands in an earlier row of the file. Callers: import_contacts, once, streamed, before `fold`.
 SELECT l.line
