@@ -32,7 +32,7 @@ def main(
     folder: Path | None,
 ) -> None:
     """Measure Mailfleet on this machine."""
-    others = share_of_others()
+    others: dict[str, float] = {}
     with open_place(folder) as place:
         machine = describe_machine(place.folder)
         work: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -45,8 +45,9 @@ def main(
         figures: list[Figure] = []
         for part in parts or PARTS:
             click.echo(f"Measuring {part} …", err=True)
+            before = share_of_others()
             figures += work[part]()
-    others = max(others, share_of_others())
+            others[part] = max(before, share_of_others())
     show(figures, machine, others)
     if json_file is not None:
         json_file.write_text(as_json(figures, machine, others), encoding="utf-8")

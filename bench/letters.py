@@ -1,4 +1,4 @@
-"""The letter of every figure: plain text and HTML, a good 2 kB on the wire, personal in nine places."""
+"""The letter of every figure: plain text and HTML, a good 2 kB on the wire, personal in a dozen places."""
 
 SUBJECT = "{{ contact.first_name }}, a thought on {{ contact.topic }} at {{ contact.company }}"
 

@@ -50,9 +50,12 @@ class Place:
 def open_place(parent: Path | None) -> Iterator[Place]:
     """In a new folder below `parent` (default: the temporary folder), which must be a disk for a commit to cost."""
     folder = Path(tempfile.mkdtemp(prefix="mailfleet-bench-", dir=parent))
-    folder.chmod(0o711)
+    server = folder / "postgres"
+    server.mkdir()
+    for path in (folder, server):  # root's server runs as another user
+        path.chmod(0o711)
     try:
-        with EmbeddedPostgres(folder / "postgres") as postgres:
+        with EmbeddedPostgres(server) as postgres:
             place = Place(folder, postgres)
             postgres.create_database(TEMPLATE)
             migrate(postgres.conninfo(TEMPLATE))
@@ -60,4 +63,6 @@ def open_place(parent: Path | None) -> Iterator[Place]:
                 connection.execute("CREATE EXTENSION pg_stat_statements")
             yield place
     finally:
+        if (server / "data").is_symlink():  # below a folder that the server's user cannot enter
+            shutil.rmtree((server / "data").resolve().parent, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -88,11 +88,13 @@ def medians(rounds: Sequence[Sequence[Figure]]) -> list[Figure]:
     return [_with(figure, median(values[figure.part, figure.what])) for figure in rounds[0]]
 
 
-def show(figures: Sequence[Figure], machine: Machine, disturbed: float) -> None:
+def show(figures: Sequence[Figure], machine: Machine, others: Mapping[str, float]) -> None:
+    """`others`: the share of the machine that other work took before or after each part."""
     console = Console()
     console.print(f"[bold]Mailfleet's figures[/bold]\n{machine}")
-    if disturbed > QUIET:
-        console.print(f"[yellow]Others took {disturbed:.0%} of the machine: rates and ratios are too low.[/yellow]")
+    for part, share in others.items():
+        if share > QUIET:
+            console.print(f"[yellow]{part}: others took {share:.0%} of the machine; what it says is too bad.[/yellow]")
     table = Table(show_lines=False)
     for name in ("part", "what", "measured", "target", "met"):
         table.add_column(name, justify="right" if name in ("measured", "target") else "left")
@@ -105,9 +107,9 @@ def show(figures: Sequence[Figure], machine: Machine, disturbed: float) -> None:
     console.print(table)
 
 
-def as_json(figures: Sequence[Figure], machine: Machine, disturbed: float) -> str:
+def as_json(figures: Sequence[Figure], machine: Machine, others: Mapping[str, float]) -> str:
     rows = [asdict(figure) | {"is_met": figure.is_met} for figure in figures]
-    return json.dumps({"machine": asdict(machine), "others": disturbed, "figures": rows}, indent=1)
+    return json.dumps({"machine": asdict(machine), "others": dict(others), "figures": rows}, indent=1)
 
 
 def as_markdown(figures: Sequence[Figure]) -> str:

@@ -46,6 +46,7 @@ def test_apply_shows_asks_and_applies(commands: Commands, connection: Connection
     for answer in ("", "n\n"):
         refused = commands.run("apply", FLEET, answer=answer)
         assert (refused.exit_code, "+ identity northwind" in refused.stdout) == (1, True)
+        assert "Nobody said yes, so nothing was changed." in refused.stderr
         assert count(connection, "identity") == 0
     assert "Applied 8 changes." in commands.run("apply", FLEET, answer="y\n").stdout
     again = commands.run("apply", FLEET)

@@ -151,3 +151,11 @@ def test_an_import_that_is_interrupted_keeps_nothing(
         importing.communicate(timeout=60)
     assert importing.returncode != 0
     assert count(connection, "contact") == count(connection, "contact_list") == 0
+
+
+def test_an_import_that_took_nobody_in_fails(commands: Commands, path: Path) -> None:
+    """Exit status 1 when every row was refused; one good row among them makes it 0."""
+    path.write_text("email,first_name\nnobody,Ann\n", encoding="utf-8")
+    assert commands.run("import", "contacts", path, "--list", "labs").exit_code == 1
+    path.write_text("email,first_name\nnobody,Ann\nben@labs.example,Ben\n", encoding="utf-8")
+    assert commands.run("import", "contacts", path, "--list", "labs").exit_code == 0

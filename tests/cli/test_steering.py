@@ -118,7 +118,12 @@ def test_every_kind_of_scope_can_be_held_by_its_name(kind: str, commands: Comman
 
 WRONG = [
     (("hold", "domain", "nowhere.test", "--reason", "r"), "There is no domain nowhere.test."),
-    (("hold", "mailbox", "--reason", "r"), "There is no mailbox"),
+    (("hold", "mailbox", "--reason", "r"), "Say which mailbox."),
+    (("hold", "sender_host", "--reason", "r"), "Say which sender_host."),
+    (("hold", "fleet", "everything", "--reason", "r"), "The fleet has no name"),
+    (("hold", "fleet", "--reason", " "), "Say why"),
+    (("lift", "domain"), "Say which domain."),
+    (("limits", "set", "sender_host", "", "rolling 24h", "5"), "Say which sender_host"),
     (("hold", "account", "nobody/nothing", "--reason", "r"), "There is no account nobody/nothing."),
     (("hold", "recipient_domain", "not a domain", "--reason", "r"), "not a domain"),
     (("hold", "fleet", "--reason", "r", "--for", "a while"), '"a while" is no duration'),

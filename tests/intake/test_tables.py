@@ -158,9 +158,9 @@ def test_a_fault_of_encoding_is_found_before_the_first_row(tmp_path: Path) -> No
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """A path without a file, and a folder, are said to be no file."""
-    for path in (tmp_path, tmp_path / "none.csv"):
-        with pytest.raises(InputError, match="no such file"):
+    """A path without a file, and a folder, are said to be no file, each in its own words."""
+    for path, words in ((tmp_path, "is a folder or a pipe"), (tmp_path / "none.csv", "no such file")):
+        with pytest.raises(InputError, match=words):
             open_table(path)
 
 

@@ -1,5 +1,6 @@
 """Every command: the one door. A command reads its arguments, calls a room, prints; it decides nothing itself."""
 
+import errno
 import sys
 from importlib import import_module
 
@@ -29,9 +30,11 @@ COMMANDS = {
     "demo": "demonstrating",
 }
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 
 class Door(click.Group):
-    """Loads a command's module when it is called; turns our errors into a sentence, a hint and exit status 1."""
+    """Loads a command's module when it is called; turns our errors, and a full disk, into a sentence and a hint."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -48,6 +51,12 @@ class Door(click.Group):
             return super().invoke(ctx)
         except InvariantError:
             raise
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            click.echo(f"mailfleet: {error.filename or 'The output'} cannot be written: {error.strerror}.", err=True)
+            click.echo("  → Free space on its disk, and give the command again.", err=True)
+            sys.exit(1)
         except MailfleetError as error:
             click.echo(f"mailfleet: {error}", err=True)
             if error.hint:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mailfleet.base.db import Connection
 from mailfleet.cli.opening import opened
-from mailfleet.cli.printing import console, moment
+from mailfleet.cli.printing import confirm, console, moment
 from mailfleet.intake.campaign_check import CheckReport, Finding, check_campaign
 from mailfleet.intake.campaign_file import CampaignFile, read_campaign
 from mailfleet.intake.campaign_launch import LaunchPlan, check_launch, launch, pause, plan_launch, stop
@@ -175,7 +175,7 @@ def campaign_start(name: str, yes: bool) -> None:
         for line in _plan_lines(plan):
             click.echo(line)
         if not yes:
-            click.confirm(f"Start {name}?", abort=True)
+            confirm(f"Start {name}?")
         by = f"started by {getpass.getuser()}"
         enrolled = launch(it.connection, plan, was=CampaignState.DRAFT, reason=by)
     click.echo(f"{name} runs: {enrolled} contacts enrolled.")
@@ -193,7 +193,7 @@ def campaign_resume(name: str, yes: bool) -> None:
             for line in _plan_lines(plan):
                 click.echo(line)
             if not yes:
-                click.confirm(f"Resume {name} and enroll them?", abort=True)
+                confirm(f"Resume {name} and enroll them?")
         by = f"resumed by {getpass.getuser()}"
         enrolled = launch(it.connection, plan, was=CampaignState.PAUSED, reason=by)
     click.echo(f"{name} goes on" + (f": {enrolled} more enrolled." if enrolled else "."))

@@ -1,6 +1,7 @@
 """demo: the whole path, at once, on pretend providers."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def demo_command(
     """Send a campaign of three steps through a whole fleet on pretend providers; their ledger judges it."""
     configure_log("off" if is_chaos else "critical", process="demo")
     console = Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or else the folder would stay behind
     options = DemoOptions(mailboxes, contacts, senders, seed, is_chaos)
 
     def tell(report: DemoReport, home: Path) -> None:
@@ -83,4 +85,6 @@ def _print(console: Console, report: DemoReport) -> None:
     )
     for row in report.waiting:
         console.print(Text(f"{row.contacts} contacts wait: {row.example or 'their letter is in the queue'}"))
-    console.print(f"Slowest stop after a no: {report.slowest_stop * 1000:.0f} ms.")
+    console.print(
+        f"Contacts who said no in mid-run: {report.said_no}; slowest stop: {report.slowest_stop * 1000:.0f} ms."
+    )

@@ -9,6 +9,7 @@ import click
 
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import opened
+from mailfleet.cli.printing import confirm
 from mailfleet.intake.fleet_dump import dump_fleet
 from mailfleet.intake.fleet_file import FleetFile, read_fleet
 from mailfleet.intake.fleet_store import apply_fleet, load_fleet, plan_fleet
@@ -34,7 +35,7 @@ def apply_command(file: Path, yes: bool) -> None:
             click.echo("Nothing to change.")
             return
         if not yes:
-            click.confirm(f"Apply {_counted(len(plan.changes), 'change')}?", abort=True)
+            confirm(f"Apply {_counted(len(plan.changes), 'change')}?")
         apply_fleet(it.connection, fleet, plan)
     click.echo(f"Applied {_counted(len(plan.changes), 'change')}.")
 

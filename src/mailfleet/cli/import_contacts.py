@@ -1,6 +1,7 @@
 """import contacts: a file's people into a list."""
 
 import csv
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,9 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
 def contacts_command(file: Path, list_name: str, report: Path | None, dry_run: bool, **said: str) -> None:
     """Take in contacts. What an option says holds for the rows that say nothing themselves.
 
-    All of the file is taken in, or nothing. Known contacts are merged: what is not empty wins, a lawful basis is never
-    lowered. Suppressed addresses are left out.
+    Every good row of the file is taken in, or, when the import breaks off, none. Known contacts are merged: what is not
+    empty wins, a lawful basis is never lowered. Suppressed addresses are left out. Exit status 1 when every row was
+    refused.
     """
     name = parse_list_name(list_name)
     defaults = read_defaults(**said)
@@ -50,6 +52,8 @@ def contacts_command(file: Path, list_name: str, report: Path | None, dry_run: b
         click.echo(f"Every such row, with its line and reason: {remarks.path}")
     if dry_run:
         click.echo("Dry run: nothing was kept.")
+    if counts.rows and counts.refused == counts.rows:
+        sys.exit(1)
 
 
 def _import(

@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import Opened, opened
-from mailfleet.cli.printing import console
+from mailfleet.cli.printing import confirm, console
 from mailfleet.intake.fleet_file import FleetFile
 from mailfleet.intake.fleet_plan import listed
 from mailfleet.intake.fleet_store import load_fleet
@@ -167,7 +167,7 @@ def _save(it: Opened, fleet: FleetFile, reviewed: Sequence[Reviewed], *, dry_run
         click.echo("Nothing to change.")
     else:
         if ask and changed:
-            click.confirm(f"Change {changed:,} mailboxes that are there?", abort=True)
+            confirm(f"Change {changed:,} mailboxes that are there?")
         save_mailboxes(it.connection, it.vault.keyring, fleet, mailboxes)
         click.echo(f"Saved {len(mailboxes) - changed:,} new mailboxes, {changed:,} changed ones.")
 

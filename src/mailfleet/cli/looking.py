@@ -78,7 +78,7 @@ def why_mailbox(address: str) -> None:
     with opened() as it:
         rows = _rows(it.connection, "why_mailbox", {"name": address})
         if not rows:
-            raise InputError(f"There is no mailbox {address}.", hint="`mailfleet export mailboxes` lists them.")
+            raise InputError(f"There is no mailbox {address}.", hint="`mailfleet export mailboxes FILE` lists them.")
         row = rows[0]
         attempts = _rows(it.connection, "last_attempts", {"mailbox": row["id"]})
     console.print(f"[bold]{plain(row['address'])}[/]: {plain(row['text'] or 'the planner has not looked at it yet')}")
@@ -115,7 +115,7 @@ def why_contact(address: str) -> None:
     with opened() as it:
         rows = _rows(it.connection, "why_contact", {"name": key})
         if not rows:
-            raise InputError(f"There is no contact {address}.")
+            raise InputError(f"There is no contact {address}.", hint="`mailfleet import contacts` takes them in.")
         row = rows[0]
         enrollments = _rows(it.connection, "contact_enrollments", {"contact": row["id"]})
         messages = _rows(it.connection, "contact_messages", {"contact": row["id"]})

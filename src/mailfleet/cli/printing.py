@@ -1,11 +1,14 @@
-"""How commands print: tables in a terminal, the same lines unfolded when piped."""
+"""How commands print and ask: tables in a terminal, the same lines unfolded when piped."""
 
 import sys
 from datetime import datetime
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
+
+from mailfleet.base.errors import InputError
 
 PIPED_WIDTH = 4000  # chosen: no cell of ours is as long; a pipe has no width of its own
 
@@ -27,3 +30,14 @@ def cell(value: object) -> Text:
 def plain(value: object) -> str:
     """A value inside a sentence that has styles of its own."""
     return escape(str(value))
+
+
+def confirm(question: str) -> None:
+    """Goes on only after a yes. InputError when there is nobody to ask."""
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise InputError("Nobody said yes, so nothing was changed.", hint="--yes goes on without asking.") from None

@@ -12,8 +12,10 @@ from mailfleet.base.home import lock_home
 from mailfleet.base.log import configure_log, get_log
 from mailfleet.base.postgres import DATABASE, EmbeddedPostgres
 from mailfleet.base.settings import Settings, read_settings
+from mailfleet.cli.embedded import owned
 from mailfleet.cli.looking import read_counts
-from mailfleet.cli.opening import bring_up, check_database, database
+from mailfleet.cli.opening import database
+from mailfleet.cli.schema import check_database
 from mailfleet.outbox.vault import open_vault
 from mailfleet.sending.supervisor import Supervisor
 
@@ -31,14 +33,10 @@ def up_command(least: int, most: int) -> None:
     configure_log(settings.log_level, process="up")
     with ExitStack() as stack:
         stack.enter_context(lock_home(settings.home))
-        server = None if settings.database_url else stack.enter_context(EmbeddedPostgres(settings.home / "postgres"))
+        server = None if settings.database_url else stack.enter_context(owned(settings.home))
+        conninfo = server.conninfo(DATABASE) if server else settings.database_url or ""
         if server is None:
-            conninfo = settings.database_url or ""
             check_database(conninfo)
-        else:
-            server.create_database(DATABASE)
-            conninfo = server.conninfo(DATABASE)
-            bring_up(conninfo)
         _supervise(settings, conninfo, least, most, server, greeting="Mailfleet is up.")
     click.echo("Stopped; nothing is left running.")
 

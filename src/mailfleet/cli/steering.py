@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 from rich.table import Table
 
+from mailfleet.base.db import Connection
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import opened
 from mailfleet.cli.printing import cell, console
@@ -54,8 +55,7 @@ def limits_set(kind: str, name: str, window: str, maximum: int, source: str) -> 
     """At most MAXIMUM letters in WINDOW ("rolling 24h", "day Europe/Berlin") for NAME, or "*" for each of the kind."""
     parsed = _window(window)
     with opened() as it:
-        scope = ScopeKind(kind)
-        key = None if name == "*" else scope_key(it.connection, scope, name)
+        scope, key = _covered(it.connection, kind, name)
         set_limit(it.connection, scope, key, parsed, maximum, source=source)
     click.echo(f"Set: {kind} {name}, {maximum} in {parsed}. The smallest limit always wins.")
 
@@ -69,10 +69,26 @@ def limits_remove(kind: str, name: str, window: str, source: str) -> None:
     """Remove the limit of NAME, or "*", with that window and source."""
     parsed = _window(window)
     with opened() as it:
-        scope = ScopeKind(kind)
-        key = None if name == "*" else scope_key(it.connection, scope, name)
+        scope, key = _covered(it.connection, kind, name)
         set_limit(it.connection, scope, key, parsed, None, source=source)
     click.echo("Removed.")
+
+
+def _covered(connection: Connection, kind: str, name: str) -> tuple[ScopeKind, str | None]:
+    """The kind, and the key of the one of that name; None for "*"."""
+    if not name.strip():
+        raise InputError(f'Say which {kind}, or "*" for each.')
+    scope = ScopeKind(kind)
+    return scope, None if name == "*" else scope_key(connection, scope, name)
+
+
+def _named(kind: str, name: str) -> ScopeKind:
+    """The kind; an InputError when a name is missing, or when the fleet, which has none, is given one."""
+    scope = ScopeKind(kind)
+    if (scope is ScopeKind.FLEET) == bool(name.strip()):
+        wrong = "The fleet has no name; leave it out." if name else f"Say which {kind}."
+        raise InputError(wrong)
+    return scope
 
 
 def _window(text: str) -> Window:
@@ -88,13 +104,16 @@ def _window(text: str) -> Window:
 @click.option("--reason", required=True, help="Why; shown wherever the hold is.")
 @click.option("--for", "length", help='How long, such as "2 hours"; without it until lifted.')
 def hold_command(kind: str, name: str, reason: str, length: str | None) -> None:
-    """Stop a mailbox, domain, account, provider, identity, campaign, recipient_domain, or the fleet."""
+    """Stop a mailbox, domain, account, provider, identity, campaign, recipient_domain, sender_host, or the fleet."""
+    scope = _named(kind, name)
+    if not reason.strip():
+        raise InputError("Say why: --reason is empty.")
     try:
         duration = parse_duration(length) if length else None
     except ValueError as error:
         raise InputError(str(error)) from error
     with opened() as it:
-        placed = hold(it.connection, ScopeKind(kind), name, reason=reason, set_by=getpass.getuser(), length=duration)
+        placed = hold(it.connection, scope, name, reason=reason, set_by=getpass.getuser(), length=duration)
     click.echo(f"Held: {kind} {name}".rstrip() + "." if placed else "It is held for as long already.")
 
 
@@ -103,8 +122,9 @@ def hold_command(kind: str, name: str, reason: str, length: str | None) -> None:
 @name_argument
 def lift_command(kind: str, name: str) -> None:
     """Lift the holds of a scope. What waited is planned again, within pace, ramp and limits."""
+    scope = _named(kind, name)
     with opened() as it:
-        lifted = lift(it.connection, ScopeKind(kind), name, lifted_by=getpass.getuser())
+        lifted = lift(it.connection, scope, name, lifted_by=getpass.getuser())
     click.echo(f"Lifted {lifted} hold{'s' if lifted != 1 else ''}." if lifted else "Nothing was held there.")
 
 

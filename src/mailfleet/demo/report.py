@@ -38,13 +38,14 @@ FAULTLESS = ("duplicates", "over_limit", "before_pace", "after_opt_out", "lost",
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the ledger says, and what we add: letters still ambiguous, contacts that wait and why, kills, times."""
+    """What the ledger says, and what we add: letters still ambiguous, who waits and why, who said no, kills, times."""
 
     judged: Report
     mailboxes: int
     contacts: int
     ambiguous: int
     waiting: Sequence[Any]
+    said_no: int
     kills: int
     restarts: int
     seconds: float

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -98,7 +99,7 @@ class Demo:
         self._console.print(f"$ mailfleet {short}")
         done = subprocess.run(
             [sys.executable, "-m", "mailfleet.cli", *words],
-            env={**os.environ, **self._environment},
+            env=os.environ | self._environment | {"MAILFLEET_DATABASE_URL": self._conninfo},  # the demo's own server
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -166,7 +167,7 @@ class Demo:
         for row in self._chance.sample(rows, min(count, len(rows))):
             suppress(connection, vault.digester, row.address_key, reason="said no in the demo", source="demo")
             self._opt_outs.append(OptOut(row.address_key, moment_of(connection)))
-        self._note = f"{len(self._opt_outs)} contacts said no"
+        self._note = f"said no: {len(self._opt_outs)}"
 
     def _vault(self, connection: Connection) -> Vault:
         settings = read_settings({**os.environ, **self._environment})
@@ -202,6 +203,7 @@ class Demo:
             contacts=self._options.contacts,
             ambiguous=row.n if row is not None else 0,
             waiting=waiting,
+            said_no=len(self._opt_outs),
             kills=self._kills,
             restarts=self._restarts,
             seconds=seconds,
@@ -216,7 +218,15 @@ def _in_seconds(tunables: Tunables) -> Tunables:
 
 @contextmanager
 def demo_folder() -> Iterator[Path]:
-    """A folder that goes with the demo; every user can enter it, so that root's PostgreSQL can."""
-    with tempfile.TemporaryDirectory(prefix="mailfleet-demo-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
+    """A folder that every user can enter, as root's PostgreSQL must; it goes with the demo, as does what it links."""
+    with tempfile.TemporaryDirectory(prefix="mailfleet-demo-") as name:
+        folder = Path(name)
+        postgres = folder / "home/postgres"
+        postgres.mkdir(parents=True)
+        for part in (folder, postgres.parent, postgres):
+            part.chmod(0o711)
+        try:
+            yield folder
+        finally:
+            if (data := postgres / "data").is_symlink():  # the folder for temporary files is closed to that user
+                shutil.rmtree(data.resolve().parent)

@@ -116,7 +116,7 @@ def read_stored(connection: Connection, name: str) -> StoredCampaign:
         return stored
     names = [row.name for row in connection.execute(QUERIES["names"]).fetchall()]
     raise InputError(
-        f"There is no campaign {name}{did_you_mean(name, names)}",
+        f"There is no campaign {name}{did_you_mean(name, names) or '.'}",
         hint="`mailfleet campaign list` shows them; `mailfleet campaign add FILE` makes one.",
     )
 

@@ -265,5 +265,7 @@ def _given(what: str, text: str, find: Callable[[str], T | None], otherwise: T) 
         return otherwise
     found = find(text.strip())
     if found is None:
-        raise InputError(f'"{text}" is no {what} that is known')
+        raise InputError(
+            f'"{text}" is no {what} that is known', hint="`mailfleet import contacts --help` says what may stand there."
+        )
     return found

@@ -108,8 +108,10 @@ def open_table(path: str | Path) -> Table:
     Raises InputError that names file and line and says what to do.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError("there is no such file", where=str(path))
+    if not path.is_file():
+        raise InputError("is a folder or a pipe, not a file", where=str(path), hint="Save its rows as a file first.")
     with _errors_named(path):
         encoding = find_encoding(path)
     with _opened(path, encoding) as (_, lines):

@@ -101,6 +101,11 @@ class Result:
     hold: HoldOrder | None = None
     suppress: bool = False
 
+    @property
+    def has_no_consequence(self) -> bool:
+        """Neither usage to give back nor anything to stop."""
+        return self.outcome is not Outcome.UNREACHED and self.hold is None and not self.suppress
+
     def began(self, at: str) -> "Result":
         """The same, begun at that moment (ISO 8601)."""
         return replace(self, began_at=at)

@@ -156,7 +156,8 @@ class Outbox:
             return
         by_attempt = {result.attempt_id: result for result in results}
         records = json.dumps([result.as_record() for result in by_attempt.values()])
-        async with self._transaction() as connection:
+        is_one_statement = all(result.has_no_consequence for result in by_attempt.values())
+        async with self._connection() if is_one_statement else self._transaction() as connection:
             rows = await _rows(connection, "settle", {"results": records})
             unreached = [row for row in rows if row.outcome == Outcome.UNREACHED]
             if unreached:
@@ -195,23 +196,28 @@ class Outbox:
         await self._do("release_dead", {"journal": journal, "sender": self._sender_id})
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        """Each statement is a transaction of its own: two round trips fewer than with BEGIN and COMMIT."""
         async with self._turn:
             if self._open is None or self._open.closed:
                 self._open = await connect_async(self._conninfo, name="mailfleet sender")
             try:
-                async with self._open.transaction():
-                    yield self._open
+                yield self._open
             except psycopg.OperationalError:
                 await self.close()
                 raise
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
     async def _ask(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        async with self._transaction() as connection:
+        async with self._connection() as connection:
             return await _rows(connection, name, values)
 
     async def _do(self, name: str, values: Mapping[str, Any]) -> None:
-        async with self._transaction() as connection:
+        async with self._connection() as connection:
             await _run(connection, name, values)
 
     async def _grants(self, name: str, values: Mapping[str, Any]) -> list[LeaseGrant]:

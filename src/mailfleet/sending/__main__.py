@@ -18,7 +18,6 @@ from mailfleet.outbox.vault import open_vault
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.sender import Sender, SenderOptions
 
-SWITCH = 0.0005  # chosen: seconds that the journal waits for the interpreter at most; by default 5 ms, a long fsync
 GARBAGE = 10_000  # chosen: objects made between two collections; a letter makes about a hundred
 
 
@@ -41,7 +40,6 @@ def run(options: SenderOptions, journal: Journal) -> None:
     """Runs a sender until it is told to stop."""
     gc.freeze()  # what was imported stays; to walk it again and again costs 20 us a letter
     gc.set_threshold(GARBAGE)
-    sys.setswitchinterval(SWITCH)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_run(options, journal))

@@ -45,7 +45,7 @@ MAX_MAILBOXES = 1200  # chosen: what one sender holds at most; a whole fleet, wh
 LEASE_BATCH = 100  # chosen: mailboxes taken in one turn, so that several senders share a backlog
 MAX_IN_HAND = 2000  # chosen: letters reserved and not settled; more would be late to begin
 LETTER_BATCH = 500  # chosen: letters reserved in one transaction
-PER_MAILBOX = 50  # chosen: of one mailbox in a batch; only a pace under a second asks for more
+PER_MAILBOX = 10  # chosen: of one mailbox in a batch, where many have letters; a pace of a second asks for no more
 SETTLE_BATCH = 500
 WRITE_AT_ONCE = 10  # chosen: letters written between two looks at the lanes: 1 to 2 ms
 GATHER = 0.2  # chosen: seconds in which outcomes gather into one transaction
@@ -151,12 +151,14 @@ class Sender:
         """One turn of work; true when there is more at once."""
         await self._reconcile()
         await self._release_idle()
-        if not await self._can_begin():
+        room = min(LETTER_BATCH, MAX_IN_HAND - len(self._in_hand))
+        self._is_full = room < LETTER_BATCH // 2
+        if self._is_full or not await self._can_begin():
             return False
         grants = await self._lease_more()
-        await self._write(await self._peek())
+        await self._write(await self._peek(room))
         reserved = await self._reserve()
-        return not self._is_full and (bool(reserved) or len(grants) == LEASE_BATCH)
+        return bool(reserved) or len(grants) == LEASE_BATCH
 
     async def _can_begin(self) -> bool:
         """Whether the journal takes entries; after one that it could not take, nothing is reserved until it does."""
@@ -201,13 +203,11 @@ class Sender:
         with connect(self._options.conninfo, name="mailfleet sender") as connection:
             hold(connection, ScopeKind.MAILBOX, address, reason=order.reason, set_by="sender", length=length)
 
-    async def _peek(self) -> list[Row]:
-        room = min(LETTER_BATCH, MAX_IN_HAND - len(self._in_hand))
-        self._is_full = room < LETTER_BATCH // 2
+    async def _peek(self, room: int) -> list[Row]:
         mailboxes = [mailbox for mailbox, lane in self._lanes.items() if lane.lease_left > 0]
-        if self._is_full or not mailboxes:
+        if not mailboxes:
             return []
-        return await self._work.peek(mailboxes, per_mailbox=PER_MAILBOX, batch=room)
+        return await self._work.peek(mailboxes, per_mailbox=max(PER_MAILBOX, room // len(mailboxes)), batch=room)
 
     async def _write(self, rows: Sequence[Row]) -> None:
         """Drafts of what is due; a letter that would have a hole ends here, and its contact is listed."""
