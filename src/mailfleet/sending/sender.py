@@ -12,23 +12,22 @@ Dies at any point: see `lane` and docs/kill-matrix.md.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 
 from mailfleet.base.clock import DatabaseClock, monotonic
 from mailfleet.base.db import connect
-from mailfleet.base.errors import InputError, SetupError, WorldError
+from mailfleet.base.errors import SetupError, WorldError
 from mailfleet.base.log import get_log
-from mailfleet.mail.wording import Wording, compile_wording
 from mailfleet.model.words import ScopeKind
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation, Row
-from mailfleet.outbox.rules import HoldOrder, Refusal, Result
+from mailfleet.outbox.rules import HoldOrder, Result
 from mailfleet.outbox.service import STOP_CHANNEL, Outbox, listen, register_sender
 from mailfleet.outbox.stops import hold
 from mailfleet.outbox.tunables import Tunables
@@ -37,25 +36,21 @@ from mailfleet.providers.endpoint import Deadlines
 from mailfleet.sending.caps import ConnectionCaps
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.lane import Lane, Means, Work, wait
-from mailfleet.sending.letters import SendingMailbox, mailbox_of, write_letter
+from mailfleet.sending.letters import mailbox_of
 from mailfleet.sending.outcomes import unusable, withdrawn
 from mailfleet.sending.recovery import recover, results_of
+from mailfleet.sending.settling import RECONNECT, Settler, until_done
+from mailfleet.sending.writing import Writer
 
 MAX_MAILBOXES = 1200  # chosen: what one sender holds at most; a whole fleet, when it is alone
 LEASE_BATCH = 100  # chosen: mailboxes taken in one turn, so that several senders share a backlog
 MAX_IN_HAND = 2000  # chosen: letters reserved and not settled; more would be late to begin
 LETTER_BATCH = 500  # chosen: letters reserved in one transaction
 PER_MAILBOX = 10  # chosen: of one mailbox in a batch, where many have letters; a pace of a second asks for no more
-SETTLE_BATCH = 500
-WRITE_AT_ONCE = 10  # chosen: letters written between two looks at the lanes: 1 to 2 ms
-GATHER = 0.2  # chosen: seconds in which outcomes gather into one transaction
-RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
-WORDING_SECONDS = 30.0  # chosen: how long a changed wording may go unnoticed
 STOP_GRACE = 30.0  # chosen: seconds a letter in hand has to end; after that it is broken off, and ambiguous at worst
 
 HOST = name if "." in (name := socket.getfqdn()) else socket.gethostname()
 """This host's name, in EHLO, in limits and in holds."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +74,15 @@ class Sender:
         self._clock = DatabaseClock()
         self._caps = ConnectionCaps()
         self._lanes: dict[int, Lane] = {}
-        self._drafts: dict[int, Draft] = {}
-        self._results: dict[int, Result] = {}
         self._in_hand: dict[int, int] = {}  # attempt → mailbox, from reservation to settlement
         self._is_full = False
         self._stops_heard = 0
         self._reconcile_at = 0.0
         self._orphans_at = 0.0
         self._is_journal_good = True
-        self._wordings: dict[int, Wording] = {}
-        self._wordings_at = 0.0
         self._wake = asyncio.Event()
-        self._has_results = asyncio.Event()
         self._stopping = asyncio.Event()
         self._lane_tasks: set[asyncio.Task[None]] = set()
-        self._means = Means(
-            journal=journal,
-            clock=self._clock,
-            deadlines=options.deadlines,
-            retry=options.tunables.retry,
-            helo=HOST,
-            caps=self._caps,
-            report=self._report,
-        )
 
     def stop(self) -> None:
         """Finish the letters in hand, settle, release, end."""
@@ -116,7 +97,7 @@ class Sender:
             background = [
                 tasks.create_task(self._listen_loop()),
                 tasks.create_task(self._loop(self._renew, self._options.tunables.lease.total_seconds() / 3)),
-                tasks.create_task(self._settle_loop()),
+                tasks.create_task(self._settler.run()),
             ]
             await self._loop(self._turn, self._options.tunables.reserve_ahead.total_seconds() / 2, wake=self._wake)
             await self._end_lanes()
@@ -126,12 +107,21 @@ class Sender:
         await asyncio.gather(self._work.close(), self._facts.close(), self._stops.close())
 
     async def _start(self) -> None:
-        self._sender_id = await self._until_done(
-            partial(register_sender, self._options.conninfo, HOST, self._journal.id)
-        )
+        self._sender_id = await until_done(partial(register_sender, self._options.conninfo, HOST, self._journal.id))
         self._work, self._facts, self._stops = self._outbox(), self._outbox(), self._outbox()
+        self._writer = Writer(self._work, self._options.vault.opt_out_key)
+        self._settler = Settler(self._facts, self._journal, self._settled)
+        self._means = Means(
+            journal=self._journal,
+            clock=self._clock,
+            deadlines=self._options.deadlines,
+            retry=self._options.tunables.retry,
+            helo=HOST,
+            caps=self._caps,
+            report=self._settler.report,
+        )
         self._dead_entries = self._journal.entries()
-        await self._until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
+        await until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
 
     async def _unless_stopped(self, errand: Coroutine[Any, Any, None]) -> bool:
         """Whether it came to its end before the stop; it is safe to break off."""
@@ -145,8 +135,6 @@ class Sender:
         await asyncio.wait((doing,))
         return False
 
-    # -- work ------------------------------------------------------------------------------------------------------
-
     async def _turn(self) -> bool:
         """One turn of work; true when there is more at once."""
         await self._reconcile()
@@ -156,8 +144,9 @@ class Sender:
         if self._is_full or not await self._can_begin():
             return False
         grants = await self._lease_more()
-        await self._write(await self._peek(room))
-        reserved = await self._reserve()
+        rows = await self._peek(room)
+        drafts = await self._writer.write(rows, {mailbox: lane.mailbox for mailbox, lane in self._lanes.items()})
+        reserved = await self._reserve(drafts)
         return bool(reserved) or len(grants) == LEASE_BATCH
 
     async def _can_begin(self) -> bool:
@@ -209,49 +198,10 @@ class Sender:
             return []
         return await self._work.peek(mailboxes, per_mailbox=max(PER_MAILBOX, room // len(mailboxes)), batch=room)
 
-    async def _write(self, rows: Sequence[Row]) -> None:
-        """Drafts of what is due; a letter that would have a hole ends here, and its contact is listed."""
-        wordings = await self._wordings_of({row.variant_id for row in rows})
-        refusals: dict[int, Refusal] = {}
-        for number, row in enumerate(rows):
-            if number % WRITE_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            mailbox = self._lanes[row.mailbox_id].mailbox
-            try:
-                self._drafts[row.id] = self._draft(row, mailbox, wordings[row.variant_id])
-            except InputError as error:
-                refusals[row.id] = Refusal("hole", str(error), ends=True)
-            except Exception as error:  # noqa: BLE001 - a letter that our own code fails at must not stop the others
-                get_log().critical("letter_failed", letter=row.id, mailbox=row.mailbox_id, exc_info=error)
-                reason = f"an error of Mailfleet itself ({type(error).__name__}), which its log describes"
-                refusals[row.id] = Refusal("broken", reason, ends=True)
-        await self._work.hand_back(refusals)
-
-    def _draft(self, row: Row, mailbox: SendingMailbox, wording: Wording | InputError) -> Draft:
-        if isinstance(wording, InputError):
-            raise wording
-        date = row.due_at if row.due_at > (now := datetime.now(UTC)) else now
-        return write_letter(row, mailbox, wording, token_key=self._options.vault.opt_out_key, date=date)
-
-    async def _wordings_of(self, variants: set[int]) -> dict[int, Wording | InputError]:
-        if monotonic() - self._wordings_at > WORDING_SECONDS:
-            self._wordings, self._wordings_at = {}, monotonic()
-        found: dict[int, Wording | InputError] = {v: self._wordings[v] for v in variants if v in self._wordings}
-        missing = variants - set(found)
-        for row in await self._work.load_variants(list(missing)) if missing else ():
-            try:
-                found[row.id] = self._wordings[row.id] = compile_wording(
-                    f"variant {row.id}", row.subject, row.text, row.html
-                )
-            except InputError as error:
-                found[row.id] = error
-        return found
-
-    async def _reserve(self) -> list[Reservation]:
+    async def _reserve(self, drafts: Mapping[int, Draft]) -> list[Reservation]:
         """Reserves the drafts; what was refused has gone back with its reason, and is forgotten here."""
-        if not self._drafts:
+        if not drafts:
             return []
-        drafts, self._drafts = self._drafts, {}
         fences = {mailbox: lane.fence for mailbox, lane in self._lanes.items() if lane.lease_left > 0}
         asked_at, stops_heard = monotonic(), self._stops_heard
         reservations = await self._work.reserve(list(drafts.values()), fences)
@@ -308,39 +258,11 @@ class Sender:
         )
         self._reconcile_at = monotonic() + self._options.tunables.lease.total_seconds() / 3
 
-    # -- facts -----------------------------------------------------------------------------------------------------
-
-    def _report(self, result: Result) -> None:
-        self._results[result.attempt_id] = result
-        self._has_results.set()
-
-    async def _settle_loop(self) -> None:
-        while True:
-            await self._has_results.wait()
-            await asyncio.sleep(GATHER)
-            self._has_results.clear()
-            await self._settle_all()
-
-    async def _settle_all(self) -> None:
-        while batch := list(self._results.values())[:SETTLE_BATCH]:
-            await self._settle(batch)
-            for result in batch:
-                self._results.pop(result.attempt_id, None)  # at a stop two settle at once
-                self._in_hand.pop(result.attempt_id, None)
-            self._journal.forget(result.attempt_id for result in batch)
-            if self._is_full:
-                self._wake.set()
-
-    async def _settle(self, batch: list[Result]) -> None:
-        """One transaction; what the database refuses for itself is settled one by one, and told if it cannot be."""
-        try:
-            await self._until_done(partial(self._facts.settle, batch))
-        except psycopg.Error:
-            for result in batch:
-                try:
-                    await self._until_done(partial(self._facts.settle, [result]))
-                except psycopg.Error as error:
-                    get_log().critical("letter_unsettled", attempt=result.attempt_id, exc_info=error)
+    def _settled(self, batch: Sequence[Result]) -> None:
+        for result in batch:
+            self._in_hand.pop(result.attempt_id, None)
+        if self._is_full:
+            self._wake.set()
 
     async def _renew(self) -> bool:
         held = [(mailbox, lane.fence) for mailbox, lane in self._lanes.items()]
@@ -369,13 +291,11 @@ class Sender:
         """Settles and releases; when the database stays away, the journal keeps what is not settled."""
         try:
             async with asyncio.timeout(STOP_GRACE):
-                await self._settle_all()
+                await self._settler.settle_all()
                 await self._facts.release((mailbox, lane.fence) for mailbox, lane in self._lanes.items())
                 await self._facts.stopped()
         except (TimeoutError, psycopg.Error):
-            get_log().critical("stopped_unsettled", letters=len(self._results), kept_in=str(self._journal.path))
-
-    # -- the edge --------------------------------------------------------------------------------------------------
+            get_log().critical("stopped_unsettled", letters=len(self._settler), kept_in=str(self._journal.path))
 
     async def _listen_loop(self) -> None:
         while True:
@@ -424,15 +344,6 @@ class Sender:
                 get_log().critical("errand_failed", errand=errand.__name__, exc_info=error)
                 self._reconcile_at, pause = 0.0, RECONNECT
             await wait(wake or self._stopping, pause)
-
-    async def _until_done(self, errand: Callable[[], Awaitable[T]]) -> T:
-        """The same errand until the database took it: each may be repeated."""
-        while True:
-            try:
-                return await errand()
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                get_log().warning("database_away", error=str(error))
-                await asyncio.sleep(RECONNECT)
 
     def _outbox(self) -> Outbox:
         tunables = self._options.tunables
