@@ -5,18 +5,18 @@ from typing import Any
 
 from mailfleet.providers.smtp import SmtpSession
 from mailfleet.sending import __main__ as process
-from mailfleet.sending import sender
+from mailfleet.sending import writing
 
 
 def fail_in_writing(address: str) -> None:
-    write = sender.write_letter
+    write = writing.write_letter
 
     def poisoned(row: Any, *arguments: Any, **options: Any) -> Any:
         if row.address == address:
             raise RuntimeError("poison")
         return write(row, *arguments, **options)
 
-    sender.write_letter = poisoned
+    writing.write_letter = poisoned
 
 
 def fail_in_submitting(address: str, name: str) -> None:
