@@ -98,7 +98,7 @@ class Postfix:
 
     def delivered(self, count: int) -> list[Letter]:
         """The letters that came out at the other end, once there are `count` and the queue is empty."""
-        _wait_until(lambda: self.queue_is_empty() and len(self.sink.letters()) >= count, f"{count} letters delivered")
+        wait_until(lambda: self.queue_is_empty() and len(self.sink.letters()) >= count, f"{count} letters delivered")
         return self.sink.letters()
 
     def queue_is_empty(self) -> bool:
@@ -118,10 +118,10 @@ def program(name: str) -> str:
     """Where Debian's program is. Absent: the test is skipped, and fails where nothing may be skipped."""
     if found := shutil.which(name, path=SYSTEM_PATH):
         return found
-    return _cannot(f"{name} is not installed: apt-get install postfix sasl2-bin libsasl2-modules")
+    return cannot(f"{name} is not installed: apt-get install postfix sasl2-bin libsasl2-modules")
 
 
-def _cannot(why: str) -> str:
+def cannot(why: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(f"This test may not be skipped here, and {why}")
     pytest.skip(why)
@@ -139,14 +139,14 @@ def free_port() -> int:
 def smtp_sink(*options: str, port: int | None = None, keep: bool = True) -> Iterator[Sink]:
     """A running smtp-sink with its own options (-f MAIL, -q DATA, -w 2 …); `keep` files every letter."""
     binary = program("smtp-sink")
-    with _folder("sink") as folder:
+    with server_folder("sink") as folder:
         port = port or free_port()
         folder.chmod(0o777)
         command = [binary, *(("-u", NOBODY) if os.geteuid() == 0 else ()), *options]
         command += ["-d", f"{folder}/letter."] if keep else []
         process = subprocess.Popen([*command, f"127.0.0.1:{port}", "256"], stderr=subprocess.PIPE)
         try:
-            _wait_until(lambda: _listens(port) or process.poll() is not None, "smtp-sink to listen")
+            wait_until(lambda: listens(port) or process.poll() is not None, "smtp-sink to listen")
             assert process.poll() is None, f"smtp-sink ended: {process.stderr.read().decode()}"
             yield Sink(port, folder, process)
         finally:
@@ -160,14 +160,14 @@ def postfix(users: dict[str, str], *, host: str = "localhost") -> Iterator[Postf
     binary = program("postfix")
     program("saslpasswd2")
     if os.geteuid() != 0:
-        _cannot("Postfix starts as root alone")
-    with _folder("postfix") as folder, smtp_sink("-p") as sink:
+        cannot("Postfix starts as root alone")
+    with server_folder("postfix") as folder, smtp_sink("-p") as sink:
         server = Postfix(host, free_port(), free_port(), str(folder / "ca.pem"), users, sink, folder)
         _configure(server)
         start = subprocess.run([binary, "-c", str(folder / "etc"), "start"], capture_output=True, text=True)
         assert start.returncode == 0, f"Postfix did not start: {start.stderr}{server.log}"
         try:
-            _wait_until(lambda: _listens(server.port) and _listens(server.tls_port), "Postfix to listen")
+            wait_until(lambda: listens(server.port) and listens(server.tls_port), "Postfix to listen")
             yield server
         finally:
             subprocess.run([binary, "-c", str(folder / "etc"), "stop"], capture_output=True)
@@ -248,7 +248,7 @@ mech_list: PLAIN LOGIN
 
 
 @contextmanager
-def _folder(name: str) -> Iterator[Path]:
+def server_folder(name: str) -> Iterator[Path]:
     """Outside of pytest's folders, which are closed to the users that these servers run as."""
     folder = Path(tempfile.mkdtemp(prefix=f"mailfleet-{name}-"))
     folder.chmod(0o755)
@@ -258,13 +258,13 @@ def _folder(name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
 
 
-def _wait_until(is_so, what: str) -> None:
+def wait_until(is_so, what: str) -> None:
     """Other programs give no signal; asked every 20 ms, and the test fails after START_LIMIT."""
     until = time.monotonic() + START_LIMIT
     while not is_so():

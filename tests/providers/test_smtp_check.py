@@ -104,7 +104,7 @@ async def test_silent_imap_server() -> None:
     async with scripted(play) as endpoint:
         result = await check_imap(endpoint, LOGIN, patience=SHORT)
     assert not result.ok
-    assert result.stage is Stage.CONNECT
+    assert result.stage is Stage.GREETING
 
 
 @pytest.mark.parametrize(

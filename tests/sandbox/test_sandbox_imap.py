@@ -41,7 +41,7 @@ async def test_a_login_check_passes_over_every_transport(
         client.login(USERS[1].login, USERS[1].password)
         assert client.noop()
         assert client.find_special_folder(b"\\Sent") == "Sent"
-        assert [name for _, _, name in client.list_folders()] == ["INBOX", "Sent"]
+        assert [name for _, _, name in client.list_folders()] == ["INBOX", "Junk", "Sent"]
         assert client.folder_status("INBOX", ["MESSAGES", "UIDNEXT"]) == {b"MESSAGES": 1, b"UIDNEXT": 2}
         chosen = client.select_folder("inbox", readonly=True)
         assert (chosen[b"EXISTS"], chosen[b"UIDNEXT"], chosen[b"UIDVALIDITY"]) == (1, 2, 1)

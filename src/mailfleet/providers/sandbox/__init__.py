@@ -8,20 +8,24 @@ from mailfleet.providers.sandbox.child import SandboxProcess
 from mailfleet.providers.sandbox.config import (
     Faults,
     MessageLimit,
+    Personas,
     ProviderConfig,
     SandboxConfig,
     User,
     read_config,
     write_config,
 )
-from mailfleet.providers.sandbox.ledger import Ledger, Login, Transaction, read_ledger
+from mailfleet.providers.sandbox.ledger import Event, Ledger, Login, Transaction, read_ledger
+from mailfleet.providers.sandbox.personas import said_no
 from mailfleet.providers.sandbox.server import Ports, Sandbox
 
 __all__ = [
+    "Event",
     "Faults",
     "Ledger",
     "Login",
     "MessageLimit",
+    "Personas",
     "Ports",
     "ProviderConfig",
     "Sandbox",
@@ -31,5 +35,6 @@ __all__ = [
     "User",
     "read_config",
     "read_ledger",
+    "said_no",
     "write_config",
 ]

@@ -1,11 +1,13 @@
 """`python -m mailfleet.providers.sandbox --config FILE`: runs until SIGTERM or SIGINT.
 
 Its one line on stdout, when every port listens: {"ready": true, "pid": …, "ledger": path, "ports": {provider: {face:
-{security: port}}}}. It exits with 1 and a sentence on stderr when it cannot start.
+{security: port}}}}. With --until-eof its stdin takes requests (`_answer`). It exits with 1 and a sentence on stderr
+when it cannot start.
 """
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import gc
 import json
@@ -17,9 +19,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from mailfleet.base.errors import MailfleetError
+from mailfleet.base.errors import InputError, MailfleetError
 from mailfleet.providers.sandbox.config import SandboxConfig, read_config
 from mailfleet.providers.sandbox.server import Sandbox
+
+LINE_LIMIT = 134_217_728  # chosen: octets; a mail of 50 MB in base64, and half as much again
 
 
 async def serve(config: SandboxConfig, until_eof: bool) -> None:
@@ -28,13 +32,35 @@ async def serve(config: SandboxConfig, until_eof: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if until_eof:
-        loop.add_reader(sys.stdin.fileno(), stop.set)
     async with Sandbox(config) as sandbox:
         gc.freeze()
         ready = {"ready": True, "pid": os.getpid(), "ledger": str(config.ledger), "ports": sandbox.ports}
         print(json.dumps(ready), flush=True)
+        asking = loop.create_task(_answer(sandbox, stop)) if until_eof else None
         await stop.wait()
+        if asking is not None:
+            asking.cancel()
+
+
+async def _answer(sandbox: Sandbox, stop: asyncio.Event) -> None:
+    """One request a line of stdin, {"call": …, "address": …, "folder": …, "content": base64}, one answer a line of
+    stdout, {"result": number} or {"error": words}; until stdin ends.
+    """
+    reader = asyncio.StreamReader(limit=LINE_LIMIT)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        print(json.dumps(_call(sandbox, json.loads(line))), flush=True)
+    stop.set()
+
+
+def _call(sandbox: Sandbox, asked: dict[str, str]) -> dict[str, object]:
+    try:
+        if asked["call"] == "deliver":
+            content = base64.b64decode(asked["content"])
+            return {"result": sandbox.deliver(asked["address"], content, asked["folder"])}
+        return {"result": sandbox.renumber(asked["address"], asked["folder"])}
+    except InputError as error:
+        return {"error": str(error)}
 
 
 def _allow_files() -> None:

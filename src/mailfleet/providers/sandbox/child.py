@@ -1,14 +1,16 @@
 """The sandbox as a child process: started, awaited by its line of readiness, stopped by a signal."""
 
+import base64
 import json
 import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mailfleet.base.errors import SetupError
+from mailfleet.base.errors import InputError, SetupError
 
 if TYPE_CHECKING:
     from mailfleet.providers.sandbox.server import Ports
@@ -27,6 +29,7 @@ class SandboxProcess:
 
     def __init__(self, config: Path) -> None:
         self._config = config
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         """SetupError: it did not start; its own words are in the message."""
@@ -58,6 +61,25 @@ class SandboxProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+
+    def deliver(self, address: str, content: bytes, folder: str = "INBOX") -> int:
+        """As `Sandbox.deliver`."""
+        return self._ask(call="deliver", address=address, folder=folder, content=base64.b64encode(content).decode())
+
+    def renumber(self, address: str, folder: str = "INBOX") -> int:
+        """As `Sandbox.renumber`."""
+        return self._ask(call="renumber", address=address, folder=folder)
+
+    def _ask(self, **request: str) -> int:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline() or '{"error": "the sandbox is gone"}')
+        if "error" in answer:
+            raise InputError(answer["error"])
+        result: int = answer["result"]
+        return result
 
     @property
     def pid(self) -> int:

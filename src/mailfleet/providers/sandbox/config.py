@@ -13,6 +13,7 @@ from mailfleet.providers.sandbox.dialects import DIALECTS
 Face = Literal["smtp", "imap"]
 Security = Literal["none", "starttls", "tls"]
 LimitScope = Literal["mailbox", "account", "provider"]
+Persona = Literal["reply", "refusal", "auto_reply", "bounce", "odd_bounce", "complaint", "opt_out_link", "opt_out_mail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Faults:
     """Shares (0 to 1) of what goes wrong; each is drawn from the seed, so a run can be repeated.
 
     `dead` belongs to an address, `greylist` to the pair of sender and address. All others are drawn anew for each try
-    at a recipient, so what fails once need not fail again.
+    at a recipient, or over IMAP for each login (`imap_busy`, `imap_alert`) and each FETCH of a mailbox (`imap_drop`,
+    `imap_slow`, which waits `slow_seconds` too), so what fails once need not fail again.
     """
 
     dead: float = 0.0
@@ -47,6 +49,10 @@ class Faults:
     drop_after_commit: float = 0.0
     slow: float = 0.0
     slow_seconds: float = 0.0
+    imap_busy: float = 0.0
+    imap_alert: float = 0.0
+    imap_drop: float = 0.0
+    imap_slow: float = 0.0
 
     def __post_init__(self) -> None:
         for share in dataclasses.fields(self):
@@ -56,10 +62,53 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
+class Personas:
+    """What the people written to do: shares (0 to 1, in sum at most 1) of the addresses; the rest stay silent.
+
+    reply, refusal   write back, kindly or to be left alone, under what was quoted; once
+    auto_reply       are out of office; once
+    bounce, odd_bounce   are dead, told by RFC 3464 or by a text of its own; each letter
+    complaint        press "spam": a report by RFC 5965; once
+    opt_out_link     POST to List-Unsubscribe as RFC 8058 has it; once
+    opt_out_mail     write to its mailto address; once
+
+    `second_letter` is the share of those who do it once that wait for the second letter, `junk` of what comes back that
+    lands in the junk folder. `delay`: least and greatest seconds until it comes. `burning`: sender domain to the share
+    of its letters complained of, whoever gets them. `opt_out_at` (http://127.0.0.1:8000) stands in for scheme and host
+    of a link, for nothing here leaves loopback; a link elsewhere is not followed.
+    """
+
+    reply: float = 0.0
+    refusal: float = 0.0
+    auto_reply: float = 0.0
+    bounce: float = 0.0
+    odd_bounce: float = 0.0
+    complaint: float = 0.0
+    opt_out_link: float = 0.0
+    opt_out_mail: float = 0.0
+    second_letter: float = 0.0
+    junk: float = 0.0
+    delay: tuple[float, float] = (0.0, 0.0)
+    burning: Mapping[str, float] = field(default_factory=dict)
+    opt_out_at: str = ""
+
+    def __post_init__(self) -> None:
+        shares = [getattr(self, name) for name in get_args(Persona)]
+        if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+            raise InputError("the shares of the personas must lie between 0 and 1, in sum too")
+
+    @property
+    def act(self) -> bool:
+        """Whether anybody does anything at all."""
+        return bool(self.burning) or any(getattr(self, name) for name in get_args(Persona))
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """One pretend provider. `ports`: face, then security, then port; 0 takes any free one.
 
     `latency`: least and greatest seconds between the final dot and its reply. `size_limit`: octets a letter (RFC 1870).
+    `keeps_sent`: it files a copy of each accepted letter itself. `imap_connections`: most at once for one mailbox.
     """
 
     name: str
@@ -71,6 +120,8 @@ class ProviderConfig:
     latency: tuple[float, float] = (0.0, 0.0)
     size_limit: int = 35_882_577  # what smtp.gmail.com announces
     faults: Faults = field(default_factory=Faults)
+    keeps_sent: bool = False
+    imap_connections: int | None = None
 
     def __post_init__(self) -> None:
         if self.dialect not in DIALECTS:
@@ -102,6 +153,7 @@ class SandboxConfig:
     seed: int = 0
     certificate: Path | None = None
     private_key: Path | None = None
+    personas: Personas = field(default_factory=Personas)
 
     def __post_init__(self) -> None:
         names = {provider.name for provider in self.providers}
@@ -144,8 +196,14 @@ def _config(data: dict[str, Any], folder: Path) -> SandboxConfig:
             "ledger": folder / data["ledger"],
             "providers": tuple(_provider(row) for row in data["providers"]),
             "users": tuple(User(**row) for row in data["users"]),
+            "personas": _personas(data.get("personas", {})),
         }
     )
+
+
+def _personas(row: dict[str, Any]) -> Personas:
+    low, high = row.get("delay", (0.0, 0.0))
+    return Personas(**row | {"delay": (low, high)})
 
 
 def _provider(row: dict[str, Any]) -> ProviderConfig:

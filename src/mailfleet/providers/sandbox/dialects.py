@@ -45,6 +45,18 @@ class Dialect:
         return reply
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What one kind of provider's mailboxes look like over IMAP."""
+
+    junk: str
+    sent: str
+    delimiter: str
+    special_use: bool
+    idle: bool
+    condstore: bool
+
+
 _GREYLISTED = Reply(450, "4.2.0 Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/help/")
 
 _POSTFIX = Dialect(
@@ -124,3 +136,11 @@ _IONOS = Dialect(
 )
 
 DIALECTS = {"postfix": _POSTFIX, "google": _GOOGLE, "microsoft": _MICROSOFT, "ionos": _IONOS}
+
+# Folders as these providers name them: Gmail in English, a French tenant of Exchange, a German mailbox of IONOS.
+HABITS = {
+    "postfix": Habits("Junk", "Sent", ".", special_use=True, idle=True, condstore=True),
+    "google": Habits("[Gmail]/Spam", "[Gmail]/Sent Mail", "/", special_use=True, idle=True, condstore=True),
+    "microsoft": Habits("Courrier indésirable", "Éléments envoyés", "/", special_use=True, idle=True, condstore=False),
+    "ionos": Habits("Spamverdacht", "Gesendete Objekte", "/", special_use=False, idle=False, condstore=False),
+}

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from mailfleet.base.errors import InputError
 from mailfleet.providers.sandbox import names
-from mailfleet.providers.sandbox.config import Face, Faults, ProviderConfig, SandboxConfig, Security, User
+from mailfleet.providers.sandbox.config import Face, Faults, Personas, ProviderConfig, SandboxConfig, Security, User
 from mailfleet.providers.sandbox.judge import Scopes
 from mailfleet.providers.sandbox.server import HOST, Ports
 
 PROVIDERS = (("gomail", "google"), ("offmail", "microsoft"), ("plainmail", "postfix"), ("ionmail", "ionos"))
+KEEPING = ("google", "microsoft")
 SHARED_SHARE = 0.4  # chosen: enough at a few big receivers for limits by recipient domain to bind
 COLLEAGUES = 3  # chosen: contacts in one small firm, so that its domain is met again but seldom
 IDN_EVERY = 50  # chosen: one firm in fifty has a name beyond ASCII in its domain
@@ -186,8 +187,12 @@ def sandbox_config(
     securities: tuple[Security, ...] = ("none",),
     certificate: Path | None = None,
     private_key: Path | None = None,
+    personas: Personas | None = None,
 ) -> SandboxConfig:
-    """The sandbox of this fleet, on free ports, every provider with the same faults; change the result for more."""
+    """The sandbox of this fleet, on free ports, every provider with the same faults; change the result for more.
+
+    With `personas` people answer, and Google's and Microsoft's kind keep a copy of what is sent, as theirs do.
+    """
     ports: dict[Face, dict[Security, int]] = {
         "smtp": dict.fromkeys(securities, 0),
         "imap": dict.fromkeys(securities, 0),
@@ -195,13 +200,21 @@ def sandbox_config(
     return SandboxConfig(
         ledger=ledger,
         providers=tuple(
-            ProviderConfig(name, ports, dialect=dialect, latency=latency, faults=faults or Faults())
+            ProviderConfig(
+                name,
+                ports,
+                dialect=dialect,
+                latency=latency,
+                faults=faults or Faults(),
+                keeps_sent=personas is not None and dialect in KEEPING,
+            )
             for name, dialect in fleet.providers.items()
         ),
         users=tuple(User(m.address, m.login, m.password, m.provider, m.account) for m in fleet.mailboxes),
         seed=fleet.seed,
         certificate=certificate,
         private_key=private_key,
+        personas=personas or Personas(),
     )
 
 

@@ -1,12 +1,16 @@
-"""The IMAP face (RFC 3501, SASL-IR 4959, SPECIAL-USE 6154): what a login check asks, and the folders it looks at."""
+"""The IMAP face (RFC 3501, SASL-IR 4959, IDLE 2177, UIDPLUS 4315, SPECIAL-USE 6154, and of CONDSTORE 7162 the number).
 
+Here are the connection and its login; `imap_folders` answers about folders, `imap_reading` about mails.
+"""
+
+import asyncio
 import re
 from collections.abc import Callable
-from fnmatch import translate
 
 from mailfleet.providers.sandbox import sasl
 from mailfleet.providers.sandbox.config import User
-from mailfleet.providers.sandbox.mailbox_store import Folder
+from mailfleet.providers.sandbox.imap_folders import FOLDER_COMMANDS, answer_folders
+from mailfleet.providers.sandbox.imap_reading import Opened, answer_uid
 from mailfleet.providers.sandbox.wire import MAX_LINE, Wire
 
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\([^)]*\))|([^\s"()]+)')
@@ -21,10 +25,13 @@ class ImapConnection(Wire):
     _literal: int | None = None
     _mechanism = ""
     _tag = "*"
-    _folder: Folder | None = None
+    _opened: Opened | None = None
+    _is_idle = False
+    _timer: asyncio.TimerHandle | None = None
 
     def _greet(self) -> None:
         self._tokens: list[bytes] = []
+        self._news: list[str] = []
         self._untagged(f"OK [CAPABILITY {self._capabilities}] {self.provider.config.name} sandbox")
 
     def _turn_away(self) -> None:
@@ -41,7 +48,9 @@ class ImapConnection(Wire):
 
     @property
     def _capabilities(self) -> str:
-        words = ["IMAP4rev1", "SASL-IR", "LITERAL+", "SPECIAL-USE"]
+        habits = self.provider.habits
+        offered = {"SPECIAL-USE": habits.special_use, "IDLE": habits.idle, "CONDSTORE": habits.condstore}
+        words = ["IMAP4rev1", "SASL-IR", "LITERAL+", "UIDPLUS", *(word for word, is_so in offered.items() if is_so)]
         words += ["STARTTLS", "LOGINDISABLED"] if self._offers_starttls else ["AUTH=PLAIN", "AUTH=XOAUTH2"]
         return " ".join(words)
 
@@ -53,6 +62,8 @@ class ImapConnection(Wire):
             return False
         if self._mechanism:
             self._answer(line)
+        elif self._is_idle:
+            self._end_idle(line)
         else:
             self._take_line(line)
         return True
@@ -71,7 +82,7 @@ class ImapConnection(Wire):
         if literal is None:
             tokens, self._tokens = self._tokens, []
             self._command(tokens)
-        elif int(literal[1]) > MAX_LINE:
+        elif int(literal[1]) > (self.provider.config.size_limit if self.user is not None else MAX_LINE):
             self._refuse_line()
             self._close()
         else:
@@ -80,7 +91,7 @@ class ImapConnection(Wire):
                 self._out.append(b"+ Go on\r\n")
 
     def _command(self, tokens: list[bytes]) -> None:
-        words = [token.decode("utf-8", "replace") for token in tokens]
+        words = [token.decode("utf-8", "surrogateescape") for token in tokens]
         self._tag = words[0] if words else "*"
         name, arguments = words[1].upper() if len(words) > 1 else "", words[2:]
         if name in _ANY_STATE:
@@ -88,7 +99,9 @@ class ImapConnection(Wire):
         elif name in _LOGGED_OUT and self.user is None:
             _LOGGED_OUT[name](self, arguments)
         elif name in _LOGGED_IN and self.user is not None:
-            _LOGGED_IN[name](self, self.user, arguments)
+            _LOGGED_IN[name](self, arguments)
+        elif name in FOLDER_COMMANDS and self.user is not None:
+            self._visit(self.user, name, arguments)
         else:
             self._end("BAD Unknown command, or not now")
 
@@ -97,8 +110,7 @@ class ImapConnection(Wire):
         self._end("OK done")
 
     def _noop(self, _: list[str]) -> None:
-        if self._folder is not None:
-            self._untagged(f"{len(self._folder.messages)} EXISTS")
+        self._tell_news()
         self._end("OK done")
 
     def _logout(self, _: list[str]) -> None:
@@ -145,8 +157,13 @@ class ImapConnection(Wire):
 
     def _admit(self, claim: sasl.Claim | None, mechanism: str = "") -> None:
         user = self.provider.log_in("imap", claim) if claim else None
-        if user is not None:
+        refusal = self.provider.refuse_visit(user) if user is not None else None
+        if refusal is not None:
+            self._end(refusal)
+        elif user is not None:
             self._enter(user)
+            if self.provider.strikes("imap_alert", user.mailbox):
+                self._untagged("OK [ALERT] Your storage is almost full")
             self._end(f"OK [CAPABILITY {self._capabilities}] Logged in")
         elif mechanism == "XOAUTH2":
             self._mechanism = "XOAUTH2-REFUSED"
@@ -154,50 +171,82 @@ class ImapConnection(Wire):
         else:
             self._end("NO [AUTHENTICATIONFAILED] Invalid credentials")
 
-    def _list(self, user: User, arguments: list[str]) -> None:
-        special_only = bool(arguments) and arguments[0].upper() == "(SPECIAL-USE)"
-        arguments = arguments[special_only:]
-        if len(arguments) < 2:
-            self._end("BAD LIST takes a reference and a pattern")
+    def _idle(self, _: list[str]) -> None:
+        if self._opened is None or not self.provider.habits.idle:
+            self._end("BAD Open a folder first, or no IDLE here")
             return
-        pattern = re.compile(translate((arguments[0] + arguments[1]).replace("%", "*")), re.IGNORECASE)
-        for folder in self.provider.mailboxes.folders(user.mailbox):
-            if pattern.match(folder.name) and not (special_only and folder.name == "INBOX"):
-                self._untagged(f'LIST ({" ".join(folder.attributes)}) "/" "{folder.name}"')
-        self._end("OK done")
+        self._is_idle = True
+        self._out.append(b"+ idling\r\n")
+        self._tell_news()
 
-    def _status(self, user: User, arguments: list[str]) -> None:
-        folder = self.provider.mailboxes.folder(user.mailbox, arguments[0]) if len(arguments) == 2 else None
-        if folder is None:
-            self._end("NO [NONEXISTENT] No such folder")
+    def _end_idle(self, line: bytes) -> None:
+        self._is_idle = False
+        self._end("OK done" if line.upper() == b"DONE" else "BAD Expected DONE")
+
+    def _open(self, opened: Opened | None) -> None:
+        """Puts another folder, or none, in front of this connection."""
+        if self._opened is not None:
+            self._opened.folder.watchers.remove(self._watch)
+        self._opened, self._news = opened, []
+        if opened is not None:
+            opened.folder.watchers.append(self._watch)
+
+    def _watch(self, told: str) -> None:
+        self._news.append(told)
+        if self._is_idle:
+            self._tell_news()
+            self._flush()
+
+    def _tell_news(self) -> None:
+        for told in self._news:
+            self._untagged(told)
+        self._news = []
+
+    def _leave(self) -> None:
+        self._open(None)
+        super()._leave()
+
+    def _read(self, arguments: list[str]) -> None:
+        """A command that reads, with the faults of reading."""
+        assert self.user is not None and self._opened is not None
+        answer = answer_uid(self._opened, arguments)
+        mailbox, is_fetch = self.user.mailbox, arguments[:1] == ["FETCH"]
+        if is_fetch and self.provider.strikes("imap_drop", mailbox):
+            self._out.append(answer.data[: len(answer.data) // 2])
+            self._waiting = True
+            self.abort()
             return
-        known = _counts(folder)
-        items = [item for item in arguments[1].strip("()").upper().split() if item in known]
-        self._untagged(f'STATUS "{folder.name}" ({" ".join(f"{item} {known[item]}" for item in items)})')
-        self._end("OK done")
+        self._out.append(answer.data)
+        if is_fetch and self.provider.strikes("imap_slow", mailbox):
+            self._waiting = True
+            delay = self.provider.config.faults.slow_seconds
+            self._timer = asyncio.get_running_loop().call_later(delay, self._resume, answer.end)
+        else:
+            self._end(answer.end)
 
-    def _open(self, user: User, arguments: list[str], access: str) -> None:
-        self._folder = self.provider.mailboxes.folder(user.mailbox, arguments[0]) if arguments else None
-        if self._folder is None:
-            self._end("NO [NONEXISTENT] No such folder")
-            return
-        counts = _counts(self._folder)
-        self._untagged(r"FLAGS (\Answered \Flagged \Deleted \Seen \Draft)")
-        self._untagged(f"{counts['MESSAGES']} EXISTS")
-        self._untagged("0 RECENT")
-        self._untagged(f"OK [UIDVALIDITY {counts['UIDVALIDITY']}]")
-        self._untagged(f"OK [UIDNEXT {counts['UIDNEXT']}]")
-        self._end(f"OK [{access}] done")
+    def _resume(self, end: str) -> None:
+        self._waiting = False
+        self._end(end)
+        self._work()
 
-    def _select(self, user: User, arguments: list[str]) -> None:
-        self._open(user, arguments, "READ-WRITE")
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
 
-    def _examine(self, user: User, arguments: list[str]) -> None:
-        self._open(user, arguments, "READ-ONLY")
+    def _visit(self, user: User, name: str, arguments: list[str]) -> None:
+        """A command about folders."""
+        answer = answer_folders(self.provider, user.mailbox, name, arguments)
+        self._out.append(answer.data)
+        if name in ("SELECT", "EXAMINE", "CLOSE", "UNSELECT"):
+            self._open(answer.opened)
+        self._end(answer.end)
 
-    def _shut(self, _user: User, _: list[str]) -> None:
-        self._folder = None
-        self._end("OK done")
+    def _uid(self, arguments: list[str]) -> None:
+        if self._opened is None:
+            self._end("BAD Open a folder first")
+        else:
+            self._read([word.upper() if number == 0 else word for number, word in enumerate(arguments)])
 
 
 _ANY_STATE: dict[str, Callable[[ImapConnection, list[str]], None]] = {
@@ -210,24 +259,10 @@ _LOGGED_OUT: dict[str, Callable[[ImapConnection, list[str]], None]] = {
     "LOGIN": ImapConnection._login,
     "AUTHENTICATE": ImapConnection._authenticate,
 }
-_LOGGED_IN: dict[str, Callable[[ImapConnection, User, list[str]], None]] = {
-    "LIST": ImapConnection._list,
-    "STATUS": ImapConnection._status,
-    "SELECT": ImapConnection._select,
-    "EXAMINE": ImapConnection._examine,
-    "CLOSE": ImapConnection._shut,
+_LOGGED_IN: dict[str, Callable[[ImapConnection, list[str]], None]] = {
+    "IDLE": ImapConnection._idle,
+    "UID": ImapConnection._uid,
 }
-
-
-def _counts(folder: Folder) -> dict[str, int]:
-    count = len(folder.messages)
-    return {
-        "MESSAGES": count,
-        "RECENT": 0,
-        "UIDNEXT": folder.uid_next,
-        "UIDVALIDITY": folder.uid_validity,
-        "UNSEEN": count,
-    }
 
 
 def _tokens(line: bytes) -> list[bytes]:

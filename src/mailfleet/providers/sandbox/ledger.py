@@ -64,11 +64,32 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What somebody who was written to did, recorded as soon as it is done: `at`, the mail lies in the mailbox, or the
+    one-click request has its answer.
+
+    `what` is the persona whose deed it is, `contact` their address; `message_id` is of the letter answered. `mailbox`
+    and `folder` are where the answer lies, empty for a request, or when it went to an address that is nobody's here.
+    `status` is the HTTP status of a request, 0 when there was no answer.
+    """
+
+    seq: int
+    at: float
+    what: str
+    contact: str
+    message_id: str
+    mailbox: str
+    folder: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
-    """What was read: both by `seq`, which grows and is unique over both."""
+    """What was read: each by `seq`, which grows and is unique over all."""
 
     transactions: tuple[Transaction, ...]
     logins: tuple[Login, ...]
+    events: tuple[Event, ...] = ()
 
 
 class LedgerWriter:
@@ -92,7 +113,7 @@ class LedgerWriter:
         os.ftruncate(self._fd, end)
         return int(json.loads(data[:end].splitlines()[-1])["seq"]) if end else 0
 
-    def append(self, kind: Literal["transaction", "login"], row: dict[str, Any]) -> None:
+    def append(self, kind: Literal["transaction", "login", "event"], row: dict[str, Any]) -> None:
         """Returns when the kernel has the line. SetupError: it could not be written, so nothing may be answered."""
         self._seq += 1
         line = self._encode({"kind": kind, "seq": self._seq} | row) + "\n"
@@ -114,16 +135,19 @@ def read_ledger(path: Path) -> Ledger:
     """All whole lines of the file so far. InputError: it is not a ledger, or cannot be read."""
     transactions: list[Transaction] = []
     logins: list[Login] = []
+    events: list[Event] = []
     try:
         for row in _rows(path):
             kind = row.pop("kind")
             if kind == "transaction":
                 transactions.append(Transaction(**row))
-            else:
+            elif kind == "login":
                 logins.append(Login(**row))
+            else:
+                events.append(Event(**row))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"not a ledger: {error!r}", where=str(path)) from error
-    return Ledger(tuple(transactions), tuple(logins))
+    return Ledger(tuple(transactions), tuple(logins), tuple(events))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

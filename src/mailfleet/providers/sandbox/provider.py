@@ -4,36 +4,34 @@ import asyncio
 import hmac
 import time
 from collections import defaultdict, deque
-from collections.abc import Hashable
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
+from mailfleet.providers.sandbox.chance import chance
 from mailfleet.providers.sandbox.config import Face, ProviderConfig, User
-from mailfleet.providers.sandbox.dialects import DIALECTS, Reply
+from mailfleet.providers.sandbox.dialects import DIALECTS, HABITS, Reply
 from mailfleet.providers.sandbox.ledger import LedgerWriter
-from mailfleet.providers.sandbox.mailbox_store import MailboxStore
+from mailfleet.providers.sandbox.mailbox_store import SEEN, MailboxStore
 from mailfleet.providers.sandbox.sasl import Claim
 
 if TYPE_CHECKING:
+    from mailfleet.providers.sandbox.personas import World
     from mailfleet.providers.sandbox.wire import Wire
 
 DropPoint = Literal["before_data", "in_data", "before_commit", "after_commit"]
 
 
-def chance(seed: int, *key: Hashable) -> float:
-    """A number in [0, 1), the same for the same seed and key in every process."""
-    digest = blake2b("\0".join(map(str, (seed, *key))).encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
-
-
 class PretendProvider:
     """Decides for its connections; holds no socket. Its windows and first tries live as long as the process."""
 
-    def __init__(self, config: ProviderConfig, users: list[User], seed: int, ledger: LedgerWriter) -> None:
+    def __init__(
+        self, config: ProviderConfig, users: list[User], seed: int, ledger: LedgerWriter, world: "World"
+    ) -> None:
         self.config = config
         self.dialect = DIALECTS[config.dialect]
+        self.habits = HABITS[config.dialect]
         self.ledger = ledger
-        self.mailboxes = MailboxStore(user.mailbox for user in users)
+        self.world = world
+        self.mailboxes = MailboxStore((user.mailbox for user in users), self.habits)
         self.tasks: set[asyncio.Task[None]] = set()
         self._users = {user.login: user for user in users}
         self._seed = seed
@@ -111,10 +109,25 @@ class PretendProvider:
         is_early = first == now or now - first < self.config.faults.greylist_seconds
         return self.dialect.greylisted if is_early else None
 
-    def begin_try(self, rcpt: str) -> int:
-        """The number of this try at `rcpt`, from 1: part of the key by which its faults are drawn."""
-        self._tries[rcpt] += 1
-        return self._tries[rcpt]
+    def begin_try(self, what: str) -> int:
+        """The number of this try at a recipient, or of this visit, from 1: part of the key by which its faults are
+        drawn.
+        """
+        self._tries[what] += 1
+        return self._tries[what]
+
+    def refuse_visit(self, user: User) -> str | None:
+        """The words that refuse an IMAP login with the right secret, Gmail's for one too many; None lets it in."""
+        most = self.config.imap_connections
+        if most is not None and len(self._sessions["imap", user.mailbox]) >= most:
+            return "NO [ALERT] Too many simultaneous connections. (Failure)"
+        if self.strikes("imap_busy", user.mailbox):
+            return "NO [UNAVAILABLE] Temporary problem, try again later"
+        return None
+
+    def strikes(self, fault: str, mailbox: str) -> bool:
+        """Whether an IMAP fault strikes this visit or FETCH of the mailbox."""
+        return self.draws(fault, mailbox, self.begin_try(f"{fault} {mailbox}"))
 
     def draws(self, fault: str, rcpt: str, number: int) -> bool:
         """Whether `fault` (a share of `Faults`) strikes this try."""
@@ -137,6 +150,12 @@ class PretendProvider:
         low, high = self.config.latency
         seconds = low if low == high else low + (high - low) * chance(self._seed, "latency", rcpt, number)
         return seconds + self.config.faults.slow_seconds if self.draws("slow", rcpt, number) else seconds
+
+    def take(self, user: User, mail_from: str, rcpt: str, content: bytes) -> None:
+        """What becomes of an accepted letter: a copy in Sent where the provider keeps one, and what its reader does."""
+        if self.config.keeps_sent:
+            self.mailboxes.deliver(user.mailbox, content, "sent", [SEEN])
+        self.world.take(mail_from, rcpt, content)
 
     def count(self, user: User) -> None:
         """Counts one accepted letter against every message limit."""

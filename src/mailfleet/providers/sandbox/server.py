@@ -9,6 +9,7 @@ from mailfleet.base.errors import SetupError
 from mailfleet.providers.sandbox.config import Face, SandboxConfig, Security
 from mailfleet.providers.sandbox.imap import ImapConnection
 from mailfleet.providers.sandbox.ledger import Ledger, LedgerWriter, read_ledger
+from mailfleet.providers.sandbox.personas import World
 from mailfleet.providers.sandbox.provider import PretendProvider
 from mailfleet.providers.sandbox.smtp import SmtpConnection
 
@@ -36,9 +37,11 @@ class Sandbox:
         """SetupError: the ledger, the certificate or a port cannot be used."""
         context = self._tls_context()
         self._writer = LedgerWriter(self.config.ledger)
+        self.world = World(self.config.personas, self.config.seed, self._writer)
         try:
             for provider in self._make_providers():
                 self.providers[provider.config.name] = provider
+                self.world.stores.append(provider.mailboxes)
                 self.ports[provider.config.name] = await self._listen(provider, context)
         except SetupError:
             await self._stop()
@@ -49,6 +52,16 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop()
+
+    def deliver(self, address: str, content: bytes, folder: str = "INBOX") -> int:
+        """Puts a mail into a mailbox ("INBOX", "junk", "sent", or a folder's own name), as if it came from outside; its
+        UID. InputError: there is no such mailbox or folder.
+        """
+        return self.world.deliver(address, content, folder)
+
+    def renumber(self, address: str, folder: str = "INBOX") -> int:
+        """Gives every mail of a folder another UID, and the folder another UIDVALIDITY, which is returned."""
+        return self.world.renumber(address, folder)
 
     def read(self) -> Ledger:
         """The ledger so far."""
@@ -69,7 +82,13 @@ class Sandbox:
     def _make_providers(self) -> list[PretendProvider]:
         users = self.config.users
         return [
-            PretendProvider(provider, [u for u in users if u.provider == provider.name], self.config.seed, self._writer)
+            PretendProvider(
+                provider,
+                [user for user in users if user.provider == provider.name],
+                self.config.seed,
+                self._writer,
+                self.world,
+            )
             for provider in self.config.providers
         ]
 
@@ -106,6 +125,7 @@ class Sandbox:
     async def _stop(self) -> None:
         for server in self._servers:
             server.close()
+        await self.world.close()
         for provider in self.providers.values():
             await provider.close()
         self._writer.close()

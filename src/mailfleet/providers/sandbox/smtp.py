@@ -58,6 +58,7 @@ class SmtpConnection(Wire):
     _is_oversized = False
     _timer: asyncio.TimerHandle | None = None
     _verdict: tuple[Reply, Letter] | None = None
+    _content = b""
 
     def _greet(self) -> None:
         self._say(Reply(220, f"{self.provider.config.name} ESMTP sandbox"))
@@ -298,6 +299,7 @@ class SmtpConnection(Wire):
         refusal = _TOO_LARGE if self._is_oversized or letter.size > self.provider.config.size_limit else None
         refusal = refusal or self.provider.refuse_letter(transaction.rcpt, transaction.number)
         self._verdict = (refusal or _QUEUED, letter)
+        self._content = content
         delay = self.provider.delay(transaction.rcpt, transaction.number)
         if refusal is None and transaction.drop == "after_commit":
             self._drop("after_commit")
@@ -334,10 +336,13 @@ class SmtpConnection(Wire):
         assert self._verdict is not None
         reply, letter = self._verdict
         self._verdict = None
-        accepted = reply.code == 250
-        if accepted and self.user is not None:
-            self.provider.count(self.user)
+        content, self._content = self._content, b""
+        transaction, user, accepted = self._open, self.user, reply.code == 250
+        if accepted and user is not None:
+            self.provider.count(user)
         self._record(None if dropped else reply, dropped, letter, accepted)
+        if accepted and user is not None and transaction is not None:
+            self.provider.take(user, transaction.mail_from, transaction.rcpt, content)
 
     def _record(
         self, reply: Reply | None, dropped: Dropped, letter: Letter = _NO_LETTER, accepted: bool = False

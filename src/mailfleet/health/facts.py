@@ -1,0 +1,155 @@
+"""What health judges: counts of letters and events, latest attempts, replies, holds that stand and holds that ended."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from mailfleet.health.scopes import CONTACT_LIST, RECIPIENT_PROVIDER, Family, Place, Scope
+from mailfleet.health.tunables import HealthTunables
+from mailfleet.model.words import ScopeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Letters accepted of one mailbox, campaign, list and recipient provider since `counted_since`, and how many of
+    those letters met with the event. `list_id` 0 and `recipient_provider` "" where it is not known."""
+
+    mailbox_id: int
+    campaign_id: int
+    letters: int
+    events: int
+    list_id: int = 0
+    recipient_provider: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """The latest attempt of a mailbox from one sender host. `trouble` None: the server took the letter or judged it.
+
+    `until`: when a rate-limit reply lets us try again.
+    """
+
+    mailbox_id: int
+    host: str
+    at: datetime
+    trouble: Family | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The replies of a mailbox: once, `replies` (people's) to `letters`; since the latest reply or the end of a hold
+    for silence, `unanswered` letters. Only letters old enough to be answered count (three days). `read_at`: its
+    inbox's last good read."""
+
+    mailbox_id: int
+    letters: int
+    replies: int
+    unanswered: int
+    read_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingHold:
+    """A hold in force; `family` None: a person's. `cause`: the scope whose incident it belongs to, if that is
+    another."""
+
+    id: int
+    scope: Scope
+    family: Family | None
+    since: datetime
+    until: datetime | None
+    reason: str = ""
+    cause: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A hold of a family that ended (its time was over, or a person lifted it): the scope writes a few letters, then
+    more.
+
+    `strikes`: how many holds came before it without a month of peace. `rung`, since `rung_at`, with `letters` accepted
+    since then. `is_over`: the last rung was passed; kept for the strikes and for what is counted.
+    """
+
+    hold_id: int
+    scope: Scope
+    family: Family
+    ended_at: datetime
+    strikes: int = 0
+    rung: int = 0
+    rung_at: datetime | None = None
+    letters: int = 0
+    is_over: bool = False
+    cause: Scope | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that one judgement depends on. `cells` of the families bounces, policy and complaints."""
+
+    places: tuple[Place, ...]
+    cells: Mapping[Family, tuple[Cell, ...]] = field(default_factory=dict)
+    attempted: tuple[Attempted, ...] = ()
+    listening: tuple[Listening, ...] = ()
+    holds: tuple[StandingHold, ...] = ()
+    trials: tuple[Trial, ...] = ()
+
+    @cached_property
+    def place_of(self) -> dict[int, Place]:
+        return {place.mailbox_id: place for place in self.places}
+
+    @cached_property
+    def scopes_of(self) -> dict[int, tuple[Scope, ...]]:
+        """Of each mailbox the scopes that it lies in, narrow first."""
+        return {place.mailbox_id: place.scopes for place in self.places}
+
+    @cached_property
+    def mailboxes_of(self) -> dict[Scope, frozenset[int]]:
+        found: dict[Scope, set[int]] = {}
+        for mailbox_id, scopes in self.scopes_of.items():
+            for scope in scopes:
+                found.setdefault(scope, set()).add(mailbox_id)
+        return {scope: frozenset(mailboxes) for scope, mailboxes in found.items()}
+
+    @cached_property
+    def latest_trial(self) -> dict[tuple[Scope, Family], Trial]:
+        ordered = sorted(self.trials, key=lambda trial: (trial.ended_at, trial.hold_id))
+        return {(trial.scope, trial.family): trial for trial in ordered}
+
+    @cached_property
+    def resumed(self) -> dict[tuple[Scope, Family], Trial]:
+        """The latest trial of each scope that was held or was the cause of a hold elsewhere (a list)."""
+        ordered = sorted(self.trials, key=lambda trial: (trial.ended_at, trial.hold_id))
+        by_cause = {(trial.cause, trial.family): trial for trial in ordered if trial.cause}
+        return by_cause | self.latest_trial
+
+    def resumed_at(self, scopes: Iterable[Scope], family: Family) -> datetime | None:
+        """When the latest hold of the family on any of the scopes ended."""
+        ended = [trial.ended_at for scope in scopes if (trial := self.latest_trial.get((scope, family)))]
+        return max(ended, default=None)
+
+
+def scopes_of_cell(facts: Facts, cell: Cell) -> tuple[Scope, ...]:
+    """Every scope that the cell's letters count in; none for a mailbox that is no more."""
+    if (own := facts.scopes_of.get(cell.mailbox_id)) is None:
+        return ()
+    found = [*own, Scope(ScopeKind.CAMPAIGN, str(cell.campaign_id))]
+    if cell.list_id:
+        found.append(Scope(CONTACT_LIST, str(cell.list_id)))
+    if cell.recipient_provider:
+        found.append(Scope(RECIPIENT_PROVIDER, cell.recipient_provider))
+    return tuple(found)
+
+
+def counted_since(
+    facts: Facts, scopes: Iterable[Scope], family: Family, tunables: HealthTunables, now: datetime
+) -> datetime:
+    """From when on letters count that lie in `scopes`: the window, or the end of the latest hold of the family on any.
+
+    So what a person resumed is judged by what came after, from the first letter on, and by nothing older.
+    """
+    window = tunables.window_of(family)
+    resumed_at = facts.resumed_at(scopes, family)
+    return max(now - window, resumed_at) if resumed_at else now - window
