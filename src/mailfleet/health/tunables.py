@@ -1,20 +1,19 @@
 """Thresholds by which health judges: defaults with their sources, and what an organisation set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
+from mailfleet.base.records import Recorded
 from mailfleet.health.scopes import Family
 
 SETTING = "health"
 
 
 @dataclass(frozen=True, slots=True)
-class HealthTunables:
+class HealthTunables(Recorded):
     """Rates are events per letter sent in `window` (policy blocks: `policy_window`).
 
-    Sources: bounce thresholds DESIGN section 7, anchored on Amazon SES, which reviews an account at 5 % and pauses it
+    Sources: bounce thresholds are chosen, anchored on Amazon SES, which reviews an account at 5 % and pauses it
     at 10 % (repost.aws, "account review", 2026); complaints from Google's and Yahoo's sender rules
     (support.google.com/a/answer/81126, March 2026: keep below 0.1 %, never reach 0.3 %, relief after 7 days below it;
     senders.yahooinc.com/best-practices).
@@ -82,17 +81,3 @@ class HealthTunables:
     def window_of(self, family: Family) -> timedelta:
         """In which letters of a family's rate count."""
         return self.policy_window if family is Family.POLICY else self.window
-
-    def as_record(self) -> dict[str, float]:
-        """Plain values, for the database: durations in seconds."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: v.total_seconds() if isinstance(v, timedelta) else v for name, v in values.items()}
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> "HealthTunables":
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            if field.name in record:
-                is_duration = isinstance(field.default, timedelta)
-                values[field.name] = timedelta(seconds=record[field.name]) if is_duration else record[field.name]
-        return cls(**values)

@@ -1,19 +1,18 @@
 """Times by which queue, planner and senders work: defaults, and what an organisation set in `fleet.toml`."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from mailfleet.base.db import Connection
+from mailfleet.base.records import Recorded
 from mailfleet.outbox.rules import RetryPolicy
 
 SETTING = "tunables"
 
 
 @dataclass(frozen=True, slots=True)
-class Tunables:
+class Tunables(Recorded):
     """reserve_ahead   how long before its moment a letter is reserved; at most what `limits.SLACK` allows for
     lease              a sender's right to a mailbox; renewed every third of it
     horizon            how far ahead slots are planned
@@ -36,20 +35,6 @@ class Tunables:
     @property
     def retry(self) -> RetryPolicy:
         return RetryPolicy(self.retry_first, self.retry_longest, self.retry_tries)
-
-    def as_record(self) -> dict[str, float]:
-        """Plain values, for the database: durations in seconds."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: v.total_seconds() if isinstance(v, timedelta) else v for name, v in values.items()}
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> "Tunables":
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            if field.name in record:
-                is_duration = isinstance(field.default, timedelta)
-                values[field.name] = timedelta(seconds=record[field.name]) if is_duration else record[field.name]
-        return cls(**values)
 
 
 def save_tunables(connection: Connection, tunables: Tunables) -> None:

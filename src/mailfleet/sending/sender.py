@@ -145,7 +145,7 @@ class Sender:
             return False
         grants = await self._lease_more()
         rows = await self._peek(room)
-        drafts = await self._writer.write(rows, {mailbox: lane.mailbox for mailbox, lane in self._lanes.items()})
+        drafts = await self._writer.write(rows, {row.mailbox_id: self._lanes[row.mailbox_id].mailbox for row in rows})
         reserved = await self._reserve(drafts)
         return bool(reserved) or len(grants) == LEASE_BATCH
 
