@@ -12,7 +12,7 @@ demo: setup
 	$(BIN)/mailfleet demo $(ARGS)
 
 test: $(VENV)/.ready-dev
-	.ci/debian postfix sasl2-bin libsasl2-modules openssl dovecot-imapd
+	.ci/debian postfix sasl2-bin libsasl2-modules openssl dovecot-imapd chromium nsd
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -q -n 2 --dist loadfile $(ARGS)
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from mailfleet.health.facts import Attempted, Cell, Facts
-from mailfleet.health.scopes import Family, Place, Scope
+from mailfleet.health.scopes import Place, Scope
 from mailfleet.health.tunables import HealthTunables
+from mailfleet.model.words import Family
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 TUNABLES = HealthTunables()

@@ -11,8 +11,9 @@ from mailfleet.health.findings import Finding, Level
 from mailfleet.health.incidents import Changes, Incident, QuietHours, Severity, View, next_incidents, told
 from mailfleet.health.orders import halve_letters
 from mailfleet.health.rules import judge
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.sentences import until
+from mailfleet.model.words import Family
 
 FLEET = fleet(300)
 ACCOUNT = scope("account", 1)

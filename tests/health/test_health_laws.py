@@ -14,7 +14,8 @@ from mailfleet.health.incidents import QuietHours, View, next_incidents
 from mailfleet.health.orders import covers
 from mailfleet.health.rates import Rate
 from mailfleet.health.rules import Judgement, judge
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
+from mailfleet.model.words import Family
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 FLEET = fleet(60)

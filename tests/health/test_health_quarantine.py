@@ -7,8 +7,10 @@ from health_fleet import NOW, TUNABLES, facts_of, fleet, scope
 from mailfleet.health.facts import Facts, StandingHold, Trial
 from mailfleet.health.quarantine import acknowledgement_needed, quarantine_domains
 from mailfleet.health.rules import judge
-from mailfleet.health.scopes import Family, Scope, family_of
+from mailfleet.health.scopes import Scope
 from mailfleet.health.tunables import HealthTunables
+from mailfleet.mail.families import family_of
+from mailfleet.model.words import Family
 
 FLEET = fleet(1200)
 IDENTITY = scope("identity", 0)

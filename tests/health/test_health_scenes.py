@@ -10,7 +10,8 @@ from mailfleet.health.facts import Facts, Listening
 from mailfleet.health.findings import Level
 from mailfleet.health.incidents import Severity, View, next_incidents
 from mailfleet.health.rules import Judgement, judge
-from mailfleet.health.scopes import Family, Place
+from mailfleet.health.scopes import Place
+from mailfleet.model.words import Family
 
 FLEET = fleet()
 

@@ -7,7 +7,8 @@ from health_fleet import NOW, TUNABLES, facts_of, fleet
 
 from mailfleet.health.rules import judge
 from mailfleet.health.rules_bounces import find_bounces
-from mailfleet.health.scopes import Family, Place
+from mailfleet.health.scopes import Place
+from mailfleet.model.words import Family
 
 
 def calls(mailboxes: int, *, on_fire: bool) -> int:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mailfleet.health.facts import Attempted, Cell, Facts, StandingHold, Trial, counted_since
 from mailfleet.health.rules import Judgement, judge
-from mailfleet.health.scopes import Family
 from mailfleet.health.trials import next_rung, settle_time
+from mailfleet.model.words import Family
 
 FLEET = fleet(60)
 MAILBOX = scope("mailbox", 3)

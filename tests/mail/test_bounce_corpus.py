@@ -12,7 +12,8 @@ import pytest
 from mail_corpus import ROOT, SMALLEST_PART, Expected, expected, mails
 
 from mailfleet.mail.incoming import read_incoming
-from mailfleet.mail.kinds import Classified, MailKind, classify
+from mailfleet.mail.kinds import Classified, classify
+from mailfleet.model.words import MailKind
 
 PAGE = ROOT / "docs" / "bounces.md"
 MARKER = "<!-- Below this line the page is written by tests/mail/test_bounce_corpus.py (MAILFLEET_WRITE_DOCS=1). -->\n"

@@ -6,7 +6,8 @@ import pytest
 from written_reports import NO_REPORTS, WRITTEN, Written
 
 from mailfleet.mail.incoming import read_incoming
-from mailfleet.mail.kinds import Classified, MailKind, classify
+from mailfleet.mail.kinds import Classified, classify
+from mailfleet.model.words import MailKind
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

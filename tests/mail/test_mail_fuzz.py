@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from mail_corpus import mails
 
 from mailfleet.mail.incoming import Incoming, read_incoming
-from mailfleet.mail.kinds import MailKind, classify
+from mailfleet.mail.kinds import classify
+from mailfleet.model.words import MailKind
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BOUNDED = settings(

@@ -29,6 +29,13 @@ CLOSED: dict[tuple[str, str], type[StrEnum]] = {
     ("attempt", "outcome"): words.Outcome,
     ("contact", "lawful_basis"): words.LawfulBasis,
     ("suppression", "kind"): words.SuppressionKind,
+    ("campaign", "reply_stops"): words.ReplyStops,
+    ("hold", "family"): words.Family,
+    ("incident", "family"): words.Family,
+    ("incoming", "kind"): words.MailKind,
+    ("incoming", "folder"): words.Folder,
+    ("reading_cursor", "folder"): words.Folder,
+    ("event", "kind"): words.MailKind,
 }
 LAWS = {
     "usage_never_over",
@@ -41,6 +48,10 @@ LAWS = {
     "enrollment_ended_is_not_due",
     "contact_address_unique",
     "suppression_pkey",
+    "event_once",
+    "incoming_once",
+    "incident_one_a_cause",
+    "reading_held_until",
 }
 
 

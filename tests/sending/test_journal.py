@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from mailfleet.base.errors import SetupError
-from mailfleet.model.words import MessageState, Outcome
+from mailfleet.model.words import Family, MessageState, Outcome
 from mailfleet.outbox.rules import HoldOrder, Result
 from mailfleet.sending.journal import Entry, Journal
 
@@ -30,9 +30,10 @@ FULL = Result(
     "4.7.1",
     '450 4.7.1 "slow" \N{SNOWMAN}',
     "rate_limited_account",
+    "account",
     "some-rule",
     BEGAN_AT,
-    HoldOrder("account", "slow down", 3600.0),
+    HoldOrder("account", "slow down", 3600.0, Family.RATE_LIMIT),
     True,
 )
 CHILD = """

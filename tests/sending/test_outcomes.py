@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mailfleet.base.errors import InvariantError, SetupError
+from mailfleet.mail.families import family_of
 from mailfleet.mail.replies import Reply
 from mailfleet.model.words import MessageState, Outcome, ScopeKind
 from mailfleet.outbox.limits import Usage, Window
@@ -87,7 +88,9 @@ def test_the_servers_last_word_becomes_a_result(
     """Stage, dialect and reply give outcome, state and what follows; the reply is kept as it was said."""
     result = told(stage, text, dialect=dialect)
     assert (result.outcome, result.state, result.reply_class) == (outcome, state, said)
-    assert result.hold == (HoldOrder(hold[0], text, hold[1]) if hold else None)
+    temporary = outcome != "rejected"
+    family = family_of(said, result.reply_scope, is_temporary=temporary) if said else None
+    assert result.hold == (HoldOrder(hold[0], text, hold[1], family) if hold else None)
     assert (result.suppress, result.retry_seconds) == (suppress, retry)
     assert (result.stage, result.reply, result.code) == (stage, text, int(text[:3]))
     assert (result.reason, result.reason_code) == (("", "") if outcome == "accepted" else (text, said))

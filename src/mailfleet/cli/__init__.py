@@ -24,6 +24,9 @@ COMMANDS = {
     "keys": "fleet",
     "apply": "fleet",
     "export": "fleet",
+    "account": "connecting",
+    "dns": "dns",
+    "opt-out": "opting_out",
     "import": "imports",
     "campaign": "campaigns",
     "explain": "explaining",
@@ -43,7 +46,7 @@ class Door(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"mailfleet.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from mailfleet.health.scopes import CONTACT_LIST, RECIPIENT_PROVIDER, Family, Place, Scope
+from mailfleet.health.scopes import CONTACT_LIST, Place, Scope
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def scopes_of_cell(facts: Facts, cell: Cell) -> tuple[Scope, ...]:
     if cell.list_id:
         found.append(Scope(CONTACT_LIST, str(cell.list_id)))
     if cell.recipient_provider:
-        found.append(Scope(RECIPIENT_PROVIDER, cell.recipient_provider))
+        found.append(Scope(ScopeKind.RECIPIENT_PROVIDER, cell.recipient_provider))
     return tuple(found)
 
 

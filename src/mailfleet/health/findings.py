@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from mailfleet.health.causes import Cause, Counted, Threshold
 from mailfleet.health.facts import Facts, scopes_of_cell
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.tunables import HealthTunables
+from mailfleet.model.words import Family
 
 Evidence = Mapping[str, int | float | str | list[str]]
 

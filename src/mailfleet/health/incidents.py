@@ -11,10 +11,10 @@ from mailfleet.health.facts import Facts, StandingHold
 from mailfleet.health.findings import Finding, Level
 from mailfleet.health.orders import is_wider
 from mailfleet.health.rules import Judgement
-from mailfleet.health.scopes import RANK, Family, Scope
+from mailfleet.health.scopes import RANK, Scope
 from mailfleet.health.sentences import Names, describe_cause, until, what_was_done
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 
 class Severity(IntEnum):

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from mailfleet.health.facts import Facts, StandingHold
 from mailfleet.health.findings import Evidence, Finding, Level
-from mailfleet.health.scopes import RANK, Family, Scope
+from mailfleet.health.scopes import RANK, Scope
 from mailfleet.health.tunables import HealthTunables
+from mailfleet.model.words import Family
 
 
 @dataclass(frozen=True, slots=True)

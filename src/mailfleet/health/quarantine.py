@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from mailfleet.health.facts import Facts
 from mailfleet.health.orders import HoldOrder
-from mailfleet.health.scopes import Family, Scope
-from mailfleet.model.words import ScopeKind
+from mailfleet.health.scopes import Scope
+from mailfleet.model.words import Family, ScopeKind
 
 BURNT = frozenset({Family.POLICY, Family.COMPLAINTS, Family.DNS})
 

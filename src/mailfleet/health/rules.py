@@ -13,9 +13,10 @@ from mailfleet.health.rules_complaints import find_complaints
 from mailfleet.health.rules_failures import find_failures
 from mailfleet.health.rules_policy import find_policy_blocks
 from mailfleet.health.rules_silence import find_silence
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.trials import Rung, next_rung
 from mailfleet.health.tunables import HealthTunables
+from mailfleet.model.words import Family
 
 
 @dataclass(frozen=True, slots=True)

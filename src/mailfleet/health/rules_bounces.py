@@ -7,9 +7,9 @@ from datetime import datetime
 from mailfleet.health.causes import Cause, Counted, Threshold, find_causes
 from mailfleet.health.facts import Facts
 from mailfleet.health.findings import Finding, Ladder, Level, adapt, count, describe, evidence_of, letters_a_day
-from mailfleet.health.scopes import CONTACT_LIST, NARROW_FIRST, RECIPIENT_PROVIDER, Family, Scope
+from mailfleet.health.scopes import CONTACT_LIST, NARROW_FIRST, Scope
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 FAMILY = Family.BOUNCES
 
@@ -36,7 +36,7 @@ def _hold_threshold(facts: Facts, scope: Scope, tunables: HealthTunables, now: d
         CONTACT_LIST: tunables.bounce_hold_list,
         ScopeKind.CAMPAIGN: tunables.bounce_hold_list,
         ScopeKind.MAILBOX: tunables.bounce_hold_mailbox,
-        RECIPIENT_PROVIDER: tunables.bounce_hold_recipients,
+        ScopeKind.RECIPIENT_PROVIDER: tunables.bounce_hold_recipients,
     }
     if (rate := rates.get(scope.kind)) is None:
         return None
@@ -56,8 +56,8 @@ def _campaigns(counted: Sequence[Counted]) -> tuple[Scope, ...]:
 
 
 def _finding(cause: Cause, level: Level, targets: tuple[Scope, ...], tunables: HealthTunables) -> Finding:
-    receivers = cause.scope.kind == RECIPIENT_PROVIDER
-    of_mailboxes = cause.scope.kind not in (CONTACT_LIST, ScopeKind.CAMPAIGN, RECIPIENT_PROVIDER)
+    receivers = cause.scope.kind == ScopeKind.RECIPIENT_PROVIDER
+    of_mailboxes = cause.scope.kind not in (CONTACT_LIST, ScopeKind.CAMPAIGN, ScopeKind.RECIPIENT_PROVIDER)
     return Finding(
         FAMILY,
         level,

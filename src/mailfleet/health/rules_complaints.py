@@ -9,9 +9,9 @@ from datetime import datetime
 from mailfleet.health.causes import Cause, Threshold, ThresholdOf, find_causes
 from mailfleet.health.facts import Facts
 from mailfleet.health.findings import Finding, Ladder, Level, adapt, count, describe, evidence_of
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 FAMILY = Family.COMPLAINTS
 KINDS = (ScopeKind.DOMAIN, ScopeKind.IDENTITY)

@@ -12,9 +12,9 @@ from datetime import datetime
 from mailfleet.health.causes import Cause, Counted, Threshold, ThresholdOf, find_causes
 from mailfleet.health.facts import Attempted, Facts
 from mailfleet.health.findings import Finding, Ladder, Level
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 FAMILIES = (Family.AUTHENTICATION, Family.RATE_LIMIT, Family.UNREACHABLE)
 WIDE = (ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.PROVIDER, ScopeKind.SENDER_HOST)

@@ -6,12 +6,12 @@ from datetime import datetime
 from mailfleet.health.causes import Cause, Threshold, find_causes
 from mailfleet.health.facts import Facts
 from mailfleet.health.findings import Finding, Ladder, Level, adapt, count, describe, evidence_of, letters_a_day
-from mailfleet.health.scopes import RECIPIENT_PROVIDER, Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 FAMILY = Family.POLICY
-KINDS = (ScopeKind.CAMPAIGN, ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.PROVIDER, RECIPIENT_PROVIDER)
+KINDS = (ScopeKind.CAMPAIGN, ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.PROVIDER, ScopeKind.RECIPIENT_PROVIDER)
 
 
 def find_policy_blocks(facts: Facts, tunables: HealthTunables, now: datetime) -> list[Finding]:
@@ -32,7 +32,7 @@ def find_policy_blocks(facts: Facts, tunables: HealthTunables, now: datetime) ->
 def _threshold(facts: Facts, scope: Scope, tunables: HealthTunables, now: datetime) -> Threshold | None:
     if scope.kind not in KINDS:
         return None
-    receivers = 1 if scope.kind == RECIPIENT_PROVIDER else tunables.policy_receivers
+    receivers = 1 if scope.kind == ScopeKind.RECIPIENT_PROVIDER else tunables.policy_receivers
     threshold = Threshold(tunables.policy_rate, 1, tunables.policy_events, receivers, tunables.confidence)
     return adapt(threshold, facts, scope, FAMILY, tunables, now)
 
@@ -54,13 +54,13 @@ def _ladder(scope: Scope, tunables: HealthTunables) -> Ladder | None:
     """A text does not mend by itself."""
     if scope.kind == ScopeKind.CAMPAIGN:
         return None
-    if scope.kind == RECIPIENT_PROVIDER:
+    if scope.kind == ScopeKind.RECIPIENT_PROVIDER:
         return Ladder(tunables.recipients_hold, tunables.recipients_longest)
     return Ladder(tunables.policy_hold, tunables.policy_longest)
 
 
 def _is_content(scope: Scope) -> bool:
-    return scope.kind in (ScopeKind.CAMPAIGN, RECIPIENT_PROVIDER)
+    return scope.kind in (ScopeKind.CAMPAIGN, ScopeKind.RECIPIENT_PROVIDER)
 
 
 def _slow(cause: Cause, tunables: HealthTunables) -> Finding:

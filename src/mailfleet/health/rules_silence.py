@@ -10,9 +10,9 @@ from mailfleet.health.causes import Cause, Counted, Threshold, find_causes
 from mailfleet.health.facts import Facts, Listening
 from mailfleet.health.findings import Finding, Ladder, Level
 from mailfleet.health.rates import Rate
-from mailfleet.health.scopes import Family, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.tunables import HealthTunables
-from mailfleet.model.words import ScopeKind
+from mailfleet.model.words import Family, ScopeKind
 
 FAMILY = Family.SILENCE
 WIDE = (ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.PROVIDER)

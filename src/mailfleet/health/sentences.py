@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mailfleet.health.findings import Finding, Level
-from mailfleet.health.scopes import CONTACT_LIST, RECIPIENT_PROVIDER, Family, Scope
-from mailfleet.model.words import ScopeKind
+from mailfleet.health.scopes import CONTACT_LIST, Scope
+from mailfleet.model.words import Family, ScopeKind
 
 Names = Mapping[Scope, str]
 
 _KINDS = {
     CONTACT_LIST: "contact list",
-    RECIPIENT_PROVIDER: "recipient provider",
+    ScopeKind.RECIPIENT_PROVIDER: "recipient provider",
     ScopeKind.SENDER_HOST: "sender host",
 }
 

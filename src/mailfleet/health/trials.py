@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailfleet.health.facts import Trial
-from mailfleet.health.scopes import Family
 from mailfleet.health.tunables import HealthTunables
+from mailfleet.model.words import Family
 
 _FAST = frozenset({Family.AUTHENTICATION, Family.RATE_LIMIT, Family.UNREACHABLE})
 _SLOW = frozenset({Family.COMPLAINTS, Family.SILENCE})

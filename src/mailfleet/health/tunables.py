@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from mailfleet.base.records import Recorded
-from mailfleet.health.scopes import Family
+from mailfleet.model.words import Family
 
 SETTING = "health"
 

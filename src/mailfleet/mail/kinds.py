@@ -7,7 +7,6 @@ calls matches the mail to a letter of ours before anything is done about it.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from mailfleet.mail.auto_replies import AutoReply, find_auto_reply
 from mailfleet.mail.bounces import Report, find_report
@@ -15,17 +14,7 @@ from mailfleet.mail.complaints import Complaint, find_complaint
 from mailfleet.mail.incoming import Incoming
 from mailfleet.mail.new_text import new_text
 from mailfleet.mail.refusals import Refusal, find_refusal
-
-
-class MailKind(StrEnum):
-    """What came in (RFC 3464, 5965, 3834, 2369)."""
-
-    REPLY = "reply"
-    AUTO_REPLY = "auto_reply"
-    BOUNCE = "bounce"
-    COMPLAINT = "complaint"
-    OPT_OUT = "opt_out"
-    OTHER = "other"
+from mailfleet.model.words import MailKind
 
 
 @dataclass(frozen=True, slots=True)

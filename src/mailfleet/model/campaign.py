@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from mailfleet.model.fields import one_of, word
 from mailfleet.model.fleet import Identity, Mailbox
 from mailfleet.model.people import Contact, ContactList
-from mailfleet.model.words import CampaignState, EnrollmentState
+from mailfleet.model.words import CampaignState, EnrollmentState, ReplyStops
 
 
 class Campaign(models.Model):
@@ -24,13 +24,17 @@ class Campaign(models.Model):
     window = models.JSONField(db_default={})
     zone = models.TextField(db_default="contact")
     fallback_zone = models.TextField(db_default="UTC")
+    reply_stops = word(ReplyStops, db_default=ReplyStops.CONTACT.value)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     reason = models.TextField(db_default="")
 
     class Meta:
         db_table = "campaign"
-        constraints = [one_of("state", CampaignState, table="campaign")]
+        constraints = [
+            one_of("state", CampaignState, table="campaign"),
+            one_of("reply_stops", ReplyStops, table="campaign"),
+        ]
 
 
 class Step(models.Model):
@@ -61,7 +65,8 @@ class Variant(models.Model):
 class Enrollment(models.Model):
     """One contact's passage through one campaign.
 
-    Active: step `next_step` is due from `next_at` on; `next_at` is null while that step's message is open.
+    Active: step `next_step` is due from `next_at` on; `next_at` is null while that step's message is open. Nothing
+    leaves before `paused_until`: the person is away, or an answer waits for somebody to read it.
     `reason_code` and `reason` say why nothing is planned, or why it ended.
     """
 
@@ -70,6 +75,7 @@ class Enrollment(models.Model):
     state = word(EnrollmentState, db_default=EnrollmentState.ACTIVE.value)
     next_step = models.IntegerField(db_default=1)
     next_at = models.DateTimeField(null=True)
+    paused_until = models.DateTimeField(null=True)
     mailbox = models.ForeignKey(Mailbox, models.PROTECT, null=True, db_index=False)
     reason_code = models.TextField(db_default="")
     reason = models.TextField(db_default="")

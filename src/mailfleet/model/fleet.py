@@ -66,13 +66,33 @@ class Account(models.Model):
 
 
 class Domain(models.Model):
-    """The DNS name right of the @ of our From addresses, an A-label."""
+    """The DNS name right of the @ of our From addresses, an A-label.
+
+    `dns_*`: what the checks of its records came to; `dns_verdict` is empty before the first with a conclusion.
+    """
 
     name = models.TextField(unique=True)
     identity = models.ForeignKey(Identity, models.PROTECT)
+    dkim_selectors = ArrayField(models.TextField(), db_default=[])
+    dns_verdict = models.TextField(db_default="")
+    dns_checked_at = models.DateTimeField(null=True)
+    dns_tried_at = models.DateTimeField(null=True)
+    dns_failing_since = models.DateTimeField(null=True)
+    dns_listed = models.BooleanField(db_default=False)
+    dns_findings = models.JSONField(db_default=[])
 
     class Meta:
         db_table = "domain"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(dns_verdict__in=["", "fine", "warns", "blocks"]), name="domain_dns_verdict_closed"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(dns_verdict="blocks", dns_failing_since__isnull=False)
+                | (~models.Q(dns_verdict="blocks") & models.Q(dns_failing_since__isnull=True)),
+                name="domain_dns_failing_since",
+            ),
+        ]
 
 
 class Mailbox(models.Model):

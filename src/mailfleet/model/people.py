@@ -26,7 +26,8 @@ class Contact(models.Model):
     """A person we may write to, keyed by the normalised address.
 
     `digests` are the keyed digests under which the contact can be suppressed: its address, its domain and the domain's
-    parents. `mailbox` is the one that writes to this person, for life.
+    parents. `mailbox` is the one that writes to this person, for life. Of an erased one nothing of the person
+    is left.
     """
 
     address = models.TextField()
@@ -46,6 +47,7 @@ class Contact(models.Model):
     lawful_basis = word(LawfulBasis, db_default=LawfulBasis.NONE.value)
     import_run = models.ForeignKey(ImportRun, models.SET_NULL, null=True)
     mailbox = models.ForeignKey(Mailbox, models.PROTECT, null=True)
+    erased_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -82,6 +84,7 @@ class Suppression(models.Model):
     value = models.TextField(null=True)
     reason = models.TextField()
     source = models.TextField()
+    evidence = models.JSONField(db_default={})
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -3,13 +3,13 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 
 from mailfleet.model.campaign import Campaign, Enrollment, Step, Variant
 from mailfleet.model.fields import one_of, word
 from mailfleet.model.fleet import Mailbox, SendingLimit
 from mailfleet.model.people import Contact
-from mailfleet.model.words import MessageState, Outcome, ScopeKind
+from mailfleet.model.words import Family, MessageState, Outcome, ScopeKind
 
 
 class Message(models.Model):
@@ -93,6 +93,7 @@ class Attempt(models.Model):
     enhanced = models.TextField(db_default="")
     reply = models.TextField(db_default="")
     reply_class = models.TextField(db_default="")
+    reply_scope = models.TextField(db_default="")
     rule = models.TextField(db_default="")
 
     class Meta:
@@ -162,7 +163,13 @@ class Usage(models.Model):
 
 
 class Hold(models.Model):
-    """Stops a scope from `since` until `until` (or until lifted): reason, evidence, and who or what set it."""
+    """Stops a scope from `since` until `until` (or until lifted): reason, evidence, and who or what set it.
+
+    `family` is null for a person's. A hold of a family is followed by a trial, which lives here: `strikes` holds came
+    before it without a month of peace, and the scope writes on rung `trial_rung` since `trial_rung_at`, until
+    `trial_over_at`. `cause_*`: the scope whose incident it belongs to, if that is another. `absorbed_into`: the wider
+    hold that replaced it.
+    """
 
     scope_kind = word(ScopeKind)
     scope_key = models.TextField()
@@ -173,13 +180,22 @@ class Hold(models.Model):
     until = models.DateTimeField(null=True)
     lifted_at = models.DateTimeField(null=True)
     lifted_by = models.TextField(db_default="")
+    family = word(Family, null=True)
+    cause_kind = models.TextField(null=True)
+    cause_key = models.TextField(null=True)
+    strikes = models.IntegerField(db_default=0)
+    trial_rung = models.IntegerField(db_default=0)
+    trial_rung_at = models.DateTimeField(null=True)
+    trial_over_at = models.DateTimeField(null=True)
+    absorbed_into = models.ForeignKey("self", models.SET_NULL, null=True, db_index=False)
 
     class Meta:
         db_table = "hold"
         indexes = [
-            models.Index(fields=["scope_kind", "scope_key"], condition=Q(lifted_at__isnull=True), name="hold_standing")
+            models.Index(fields=["scope_kind", "scope_key"], condition=Q(lifted_at__isnull=True), name="hold_standing"),
+            models.Index(Least("lifted_at", "until"), condition=Q(family__isnull=False), name="hold_ended"),
         ]
-        constraints = [one_of("scope_kind", ScopeKind, table="hold")]
+        constraints = [one_of("scope_kind", ScopeKind, table="hold"), one_of("family", Family, table="hold")]
 
 
 class MailboxReason(models.Model):

@@ -13,6 +13,7 @@ class ScopeKind(StrEnum):
     IDENTITY = "identity"
     CAMPAIGN = "campaign"
     RECIPIENT_DOMAIN = "recipient_domain"
+    RECIPIENT_PROVIDER = "recipient_provider"
     SENDER_HOST = "sender_host"
     FLEET = "fleet"
 
@@ -105,3 +106,42 @@ class LawfulBasis(StrEnum):
 class SuppressionKind(StrEnum):
     ADDRESS = "address"
     DOMAIN = "domain"
+    COMPANY = "company"
+
+
+class ReplyStops(StrEnum):
+    """Whom an answer stops letters to: the person who answered, or everybody of the same company."""
+
+    CONTACT = "contact"
+    COMPANY = "company"
+
+
+class MailKind(StrEnum):
+    """What came in, and what is learned from it (RFC 3464, 5965, 3834, 2369)."""
+
+    REPLY = "reply"
+    AUTO_REPLY = "auto_reply"
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    OPT_OUT = "opt_out"
+    OTHER = "other"
+
+
+class Folder(StrEnum):
+    """The folders of a mailbox that are read, by what they are for (RFC 6154), not by name."""
+
+    INBOX = "inbox"
+    JUNK = "junk"
+
+
+class Family(StrEnum):
+    """What kind of trouble. A hold, its trial and its incident belong to one family; each is judged on its own."""
+
+    BOUNCES = "bounces"
+    POLICY = "policy"
+    COMPLAINTS = "complaints"
+    SILENCE = "silence"
+    AUTHENTICATION = "authentication"
+    RATE_LIMIT = "rate_limit"
+    UNREACHABLE = "unreachable"
+    DNS = "dns"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from mailfleet.model.words import MessageState, Outcome
+from mailfleet.model.words import Family, MessageState, Outcome
 from mailfleet.outbox.limits import Usage, Window
 
 UsageKey = tuple[int, str]  # (limit id, scope key)
@@ -74,11 +74,20 @@ def admit(candidates: Sequence[Candidate], limits: Iterable[LimitUsage], *, now:
 
 @dataclass(frozen=True, slots=True)
 class HoldOrder:
-    """A hold that a reply asks for, on the scope of that kind which the mailbox lies in; for ever without `seconds`."""
+    """A hold that a reply asks for, on the scope of that kind which the mailbox lies in; for ever without `seconds`.
+
+    `family`: the trouble it belongs to, whose trial follows it.
+    """
 
     scope_kind: str
     reason: str
     seconds: float | None = None
+    family: Family | None = None
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "HoldOrder":
+        family = record.get("family")
+        return cls(**{**record, "family": Family(family) if family else None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,7 @@ class Result:
     enhanced: str = ""
     reply: str = ""
     reply_class: str = ""
+    reply_scope: str = ""
     rule: str = ""
     began_at: str | None = None
     hold: HoldOrder | None = None
@@ -120,7 +130,7 @@ class Result:
         hold = values.pop("hold")
         return cls(
             **{**values, "outcome": Outcome(values["outcome"]), "state": MessageState(values["state"])},
-            hold=HoldOrder(**hold) if hold else None,
+            hold=HoldOrder.of_record(hold) if hold else None,
         )
 
 

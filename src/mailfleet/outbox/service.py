@@ -329,6 +329,7 @@ class Outbox:
                     "evidence": json.dumps({"attempt": row.id, "reply": result.reply, "rule": result.rule}),
                     "set_by": f"reply rule {result.rule}" if result.rule else "sender",
                     "length": timedelta(seconds=result.hold.seconds) if result.hold.seconds else None,
+                    "family": result.hold.family,
                 },
             )
         if result.suppress and row.contact_id:
@@ -349,6 +350,8 @@ class Outbox:
                 "values": [row.address_key],
                 "reasons": [reason],
                 "sources": ["reply"],
+                "evidence": json.dumps({"attempt": result.attempt_id, "rule": result.rule}),
+                "at": None,
             },
         )
         await _run(

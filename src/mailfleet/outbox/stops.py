@@ -3,17 +3,17 @@ committed; letters reserved and not begun are recalled from their senders at onc
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from mailfleet.base.db import Connection, again_on_deadlock
 from mailfleet.base.errors import InputError
 from mailfleet.base.secrets import Digester
 from mailfleet.mail.addresses import parse_address, parse_domain
-from mailfleet.model.words import FLEET_KEY, CampaignState, ScopeKind, SuppressionKind
+from mailfleet.model.words import FLEET_KEY, CampaignState, Family, ScopeKind, SuppressionKind
 from mailfleet.outbox.service import QUERIES, STOP_CHANNEL, STOP_LOCK
 
 
@@ -35,8 +35,20 @@ def stopping(connection: Connection) -> Iterator[None]:
 
 
 @again_on_deadlock
-def suppress(connection: Connection, digester: Digester, target: str, *, reason: str, source: str) -> Stopped:
-    """Bans an address, or a domain with all below it, for good. InputError when it is neither."""
+def suppress(
+    connection: Connection,
+    digester: Digester,
+    target: str,
+    *,
+    reason: str,
+    source: str,
+    evidence: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
+) -> Stopped:
+    """Bans an address, or a domain with all below it, for good. InputError when it is neither.
+
+    `at`: when the no was said, if that was before now.
+    """
     kind, value = read_target(target)
     is_address = kind is SuppressionKind.ADDRESS
     digest = digester.address(value) if is_address else digester.domain(value)
@@ -46,6 +58,8 @@ def suppress(connection: Connection, digester: Digester, target: str, *, reason:
         "values": [value],
         "reasons": [reason],
         "sources": [source],
+        "evidence": json.dumps(evidence or {}),
+        "at": at,
         "addresses": [value] if is_address else [],
         "domains": [] if is_address else [value],
         "subdomains": [] if is_address else [f"%.{_like(value)}"],
@@ -67,23 +81,31 @@ def read_target(target: str) -> tuple[SuppressionKind, str]:
 
 @again_on_deadlock
 def hold(
-    connection: Connection, kind: ScopeKind, name: str, *, reason: str, set_by: str, length: timedelta | None = None
+    connection: Connection,
+    kind: ScopeKind,
+    name: str,
+    *,
+    reason: str,
+    set_by: str,
+    length: timedelta | None = None,
+    family: Family | None = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Holds a scope until `length` is over, or until it is lifted. False when one that lasts as long stands already."""
-    key = scope_key(connection, kind, name)
+    """Holds a scope until `length` is over, or until it is lifted. False when one that lasts as long stands already.
+
+    `family`: the trouble it is for; None for a person's.
+    """
+    values = {
+        "scope_kind": kind,
+        "scope_key": scope_key(connection, kind, name),
+        "reason": reason,
+        "evidence": json.dumps(evidence or {}),
+        "set_by": set_by,
+        "length": length,
+        "family": family,
+    }
     with stopping(connection):
-        cursor = connection.execute(
-            QUERIES["place_hold"],
-            {
-                "scope_kind": kind,
-                "scope_key": key,
-                "reason": reason,
-                "evidence": json.dumps({}),
-                "set_by": set_by,
-                "length": length,
-            },
-        )
-        return cursor.fetchone() is not None
+        return connection.execute(QUERIES["place_hold"], values).fetchone() is not None
 
 
 def lift(connection: Connection, kind: ScopeKind, name: str, *, lifted_by: str) -> int:

@@ -194,6 +194,7 @@ SELECT m.id, m.state AS message_state, m.attempts, h.id AS hold_id, h.until,
        CASE WHEN s.digest IS NOT NULL THEN 'suppressed'
             WHEN e.state <> 'active' THEN 'ended'
             WHEN g.state <> 'running' THEN 'campaign_' || g.state
+            WHEN e.paused_until > clock_timestamp() THEN 'paused'
             WHEN c.lawful_basis = 'none' THEN 'no_lawful_basis'
             WHEN c.mailbox_id <> m.mailbox_id THEN 'other_mailbox'
             WHEN b.retired_at IS NOT NULL THEN 'mailbox_retired'
@@ -201,6 +202,7 @@ SELECT m.id, m.state AS message_state, m.attempts, h.id AS hold_id, h.until,
        CASE WHEN s.digest IS NOT NULL THEN 'suppressed: ' || s.reason
             WHEN e.state <> 'active' THEN e.reason
             WHEN g.state <> 'running' THEN 'the campaign is ' || g.state
+            WHEN e.paused_until > clock_timestamp() THEN e.reason
             WHEN c.lawful_basis = 'none' THEN 'the contact has no lawful basis'
             WHEN c.mailbox_id <> m.mailbox_id THEN 'another mailbox writes to this contact'
             WHEN b.retired_at IS NOT NULL THEN 'the mailbox is retired'
@@ -224,7 +226,7 @@ LEFT JOIN LATERAL (
     ORDER BY until DESC NULLS FIRST LIMIT 1
 ) AS h ON true
 WHERE s.digest IS NOT NULL OR e.state <> 'active' OR g.state <> 'running' OR c.lawful_basis = 'none'
-   OR c.mailbox_id <> m.mailbox_id OR b.retired_at IS NOT NULL OR h.id IS NOT NULL
+   OR c.mailbox_id <> m.mailbox_id OR b.retired_at IS NOT NULL OR e.paused_until > clock_timestamp() OR h.id IS NOT NULL
 
 -- name: reserve_usage
 -- Writes usage as computed under its lock, if the limit as it stands now allows it; usage_never_over has the last word.
@@ -297,11 +299,12 @@ FROM moved WHERE e.id = moved.enrollment_id AND e.state = 'active'
 WITH r AS (
     SELECT * FROM jsonb_to_recordset(%(results)s::jsonb) AS r (
         attempt_id bigint, outcome text, state text, stage text, code integer, enhanced text, reply text,
-        reply_class text, rule text, reason_code text, reason text, retry_seconds double precision,
+        reply_class text, reply_scope text, rule text, reason_code text, reason text, retry_seconds double precision,
         began_at timestamptz)
 ), done AS (
     UPDATE attempt a SET outcome = r.outcome, settled_at = clock_timestamp(), stage = r.stage, code = r.code,
-        enhanced = r.enhanced, reply = r.reply, reply_class = r.reply_class, rule = r.rule, began_at = r.began_at
+        enhanced = r.enhanced, reply = r.reply, reply_class = r.reply_class,
+        reply_scope = coalesce(r.reply_scope, ''), rule = r.rule, began_at = r.began_at
     FROM r WHERE a.id = r.attempt_id
       AND (a.outcome IS NULL
            OR (a.outcome = 'ambiguous' AND (a.stage = 'lease' OR r.outcome IN ('accepted', 'rejected')))
@@ -374,9 +377,9 @@ UPDATE enrollment e SET mailbox_id = NULL FROM freed WHERE e.contact_id = freed.
 -- name: suppress
 -- A standing ban; one that stands already is left as it is.
 -- Callers: stops, settle. Index: suppression_pkey.
-INSERT INTO suppression (digest, kind, value, reason, source)
-SELECT * FROM unnest(%(digests)s::bytea[], %(kinds)s::text[], %(values)s::text[], %(reasons)s::text[],
-                     %(sources)s::text[])
+INSERT INTO suppression (digest, kind, value, reason, source, evidence, created_at)
+SELECT b.*, %(evidence)s::jsonb, coalesce(%(at)s::timestamptz, clock_timestamp())
+FROM unnest(%(digests)s::bytea[], %(kinds)s::text[], %(values)s::text[], %(reasons)s::text[], %(sources)s::text[]) AS b
 ON CONFLICT DO NOTHING
 
 -- name: stop_suppressed
@@ -402,12 +405,14 @@ WITH banned AS (
 SELECT (SELECT count(*) FROM ended) AS enrollments, (SELECT count(*) FROM cancelled) AS messages
 
 -- name: place_hold
--- A hold, unless one that lasts as long (to a twentieth) stands on the scope already. Returns nothing then.
--- Callers: stops, settle. Index: hold_standing.
-INSERT INTO hold (scope_kind, scope_key, reason, evidence, set_by, until)
-SELECT %(scope_kind)s, %(scope_key)s, %(reason)s, %(evidence)s, %(set_by)s, clock_timestamp() + %(length)s::interval
+-- A hold, unless one of its family (a person's: of none) that lasts as long (to a twentieth) stands on the scope already.
+-- Returns nothing then. Callers: stops, settle. Index: hold_standing.
+INSERT INTO hold (scope_kind, scope_key, reason, evidence, set_by, family, until)
+SELECT %(scope_kind)s, %(scope_key)s, %(reason)s, %(evidence)s, %(set_by)s, %(family)s,
+       clock_timestamp() + %(length)s::interval
 WHERE NOT EXISTS (
     SELECT 1 FROM hold WHERE lifted_at IS NULL AND scope_kind = %(scope_kind)s AND scope_key = %(scope_key)s
+      AND family IS NOT DISTINCT FROM %(family)s::text
       AND (until IS NULL OR until >= clock_timestamp() + %(length)s::interval * 0.95))
 RETURNING id
 

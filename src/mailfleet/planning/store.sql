@@ -10,9 +10,11 @@ WITH standing AS (
 ), stale AS (
     SELECT m.id, m.enrollment_id, e.state <> 'active' AS ends,
            CASE WHEN e.state <> 'active' THEN e.reason_code WHEN g.state <> 'running' THEN 'campaign_' || g.state
+                WHEN e.paused_until > clock_timestamp() THEN 'paused'
                 WHEN b.retired_at IS NOT NULL THEN 'mailbox_retired'
                 WHEN m.due_at <= clock_timestamp() - %(late_after)s::interval THEN 'late' ELSE 'hold' END AS code,
            CASE WHEN e.state <> 'active' THEN e.reason WHEN g.state <> 'running' THEN 'the campaign is ' || g.state
+                WHEN e.paused_until > clock_timestamp() THEN e.reason
                 WHEN b.retired_at IS NOT NULL THEN 'the mailbox is retired'
                 WHEN m.due_at <= clock_timestamp() - %(late_after)s::interval THEN 'its moment passed; planned anew'
                 ELSE h.scope_kind || ' held: ' || h.reason END AS reason
@@ -33,7 +35,7 @@ WITH standing AS (
     ) AS h ON true
     WHERE m.state = 'queued' AND (e.state <> 'active' OR (m.due_at IS NOT NULL AND (
         g.state <> 'running' OR b.retired_at IS NOT NULL OR h.reason IS NOT NULL
-        OR m.due_at <= clock_timestamp() - %(late_after)s::interval)))
+        OR e.paused_until > clock_timestamp() OR m.due_at <= clock_timestamp() - %(late_after)s::interval)))
     FOR UPDATE OF m SKIP LOCKED
 ), moved AS (
     UPDATE message SET due_at = NULL, reason_code = stale.code, reason = stale.reason,
@@ -107,6 +109,7 @@ JOIN campaign g ON g.id = s.campaign_id AND g.state = 'running'
 CROSS JOIN LATERAL (
     SELECT * FROM enrollment
     WHERE campaign_id = s.campaign_id AND next_step = s.number AND state = 'active' AND next_at <= clock_timestamp()
+      AND (paused_until IS NULL OR paused_until <= clock_timestamp())
     ORDER BY next_at
     LIMIT %(batch)s
 ) AS e
@@ -124,6 +127,7 @@ WITH slot AS (
     INSERT INTO message (enrollment_id, step_id, campaign_id, contact_id, mailbox_id, variant_id, header_id, due_at)
     SELECT e.id, slot.step_id, e.campaign_id, e.contact_id, slot.mailbox_id, slot.variant_id, slot.header_id, slot.due_at
     FROM slot JOIN enrollment e ON e.id = slot.enrollment_id AND e.state = 'active' AND e.next_at IS NOT NULL
+        AND (e.paused_until IS NULL OR e.paused_until <= clock_timestamp())
     ON CONFLICT (enrollment_id, step_id) DO UPDATE SET
         due_at = EXCLUDED.due_at, mailbox_id = EXCLUDED.mailbox_id, reason_code = '', reason = '',
         header_id = CASE WHEN EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = message.id

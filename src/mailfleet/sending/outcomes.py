@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mailfleet.base.errors import MailfleetError, SetupError
+from mailfleet.mail.families import family_of
 from mailfleet.mail.replies import Action, Reply, Scope, Verdict, classify
-from mailfleet.model.words import MessageState, Outcome, ScopeKind
+from mailfleet.model.words import Family, MessageState, Outcome, ScopeKind
 from mailfleet.outbox.rules import HoldOrder, Result, RetryPolicy
 from mailfleet.providers.faults import Ambiguous, Interrupted, NotOffered, Stage, TooLarge, Unreached
 from mailfleet.providers.smtp import Submission
@@ -38,7 +39,7 @@ def lost_after_dot(attempt_id: int, detail: str) -> Result:
 
 def unusable(error: MailfleetError) -> HoldOrder:
     """The hold of a mailbox that cannot be used as it stands here: its key, its CA file, its address."""
-    return HoldOrder(ScopeKind.MAILBOX, _advice(error), UNREACHABLE_HOLD)
+    return HoldOrder(ScopeKind.MAILBOX, _advice(error), UNREACHABLE_HOLD, Family.UNREACHABLE)
 
 
 def broken(attempt_id: int, error: Exception, *, number: int, retry: RetryPolicy) -> Result:
@@ -89,7 +90,7 @@ def unreached(attempt_id: int, error: Unreached, *, dialect: str) -> Result:
     verdict = classify(error.reply, provider=dialect, side="submission")
     hold = _hold_of(verdict, error.reply) or unusable(error)
     if error.stage is Stage.AUTH and error.reply.code is not None and error.reply.code >= 500:
-        hold = HoldOrder(ScopeKind.MAILBOX, _advice(error))  # never loop logins
+        hold = HoldOrder(ScopeKind.MAILBOX, _advice(error), family=Family.AUTHENTICATION)  # never loop logins
     result = _told(attempt_id, Outcome.UNREACHED, MessageState.QUEUED, error.stage, error.reply, verdict, hold)
     return replace(result, retry_seconds=0.0)
 
@@ -107,7 +108,11 @@ def _hold_of(verdict: Verdict, reply: Reply) -> HoldOrder | None:
     if verdict.action not in (Action.HOLD, Action.STOP) or kind is None:
         return None
     seconds = verdict.hold_for.total_seconds() if verdict.hold_for and verdict.action is Action.HOLD else None
-    return HoldOrder(kind, _text(reply), seconds)
+    return HoldOrder(kind, _text(reply), seconds, _family(verdict))
+
+
+def _family(verdict: Verdict) -> Family | None:
+    return family_of(verdict.reply_class, verdict.scope, is_temporary=not verdict.permanent)
 
 
 def _told(
@@ -131,6 +136,7 @@ def _told(
         enhanced=reply.enhanced or "",
         reply=text,
         reply_class=str(verdict.reply_class) if verdict else "",
+        reply_scope=str(verdict.scope) if verdict else "",
         rule=verdict.rule if verdict else "",
         hold=hold,
     )

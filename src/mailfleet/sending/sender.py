@@ -190,7 +190,15 @@ class Sender:
     def _hold(self, address: str, order: HoldOrder) -> None:
         length = timedelta(seconds=order.seconds) if order.seconds else None
         with connect(self._options.conninfo, name="mailfleet sender") as connection:
-            hold(connection, ScopeKind.MAILBOX, address, reason=order.reason, set_by="sender", length=length)
+            hold(
+                connection,
+                ScopeKind.MAILBOX,
+                address,
+                reason=order.reason,
+                set_by="sender",
+                length=length,
+                family=order.family,
+            )
 
     async def _peek(self, room: int) -> list[Row]:
         mailboxes = [mailbox for mailbox, lane in self._lanes.items() if lane.lease_left > 0]
