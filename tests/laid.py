@@ -11,6 +11,7 @@ from mailfleet.base.secrets import Keyring
 from mailfleet.base.settings import Settings
 from mailfleet.outbox.tunables import SETTING, Tunables
 from mailfleet.outbox.vault import Vault, open_vault
+from mailfleet.providers.sandbox.config import Security
 from mailfleet.providers.sandbox.fleet import SandboxContact, SandboxFleet, make_contacts
 from mailfleet.providers.sandbox.server import Ports
 
@@ -96,21 +97,24 @@ def _lay_fleet(connection: Connection, keyring: Keyring, fleet: SandboxFleet, po
                 "INSERT INTO domain (name, identity_id) VALUES (%s, %s) RETURNING id",
                 [box.domain, identities[box.identity]],
             )
-        offered = ports[box.provider]["smtp"]
-        security = next(kind for kind in ("tls", "starttls", "none") if kind in offered)
+        security, port = _safest(ports[box.provider]["smtp"])
+        imap_security, imap_port = _safest(ports[box.provider].get("imap", {"none": 0}))
         mailbox = _one(
             connection,
             "INSERT INTO mailbox (address, display_name, signature, domain_id, account_id, smtp_host, smtp_port,"
-            " smtp_security, login, secret, pace_seconds, daily_limit)"
-            " VALUES (%s, %s, %s, %s, %s, '127.0.0.1', %s, %s, %s, %s, %s, 1000) RETURNING id",
+            " smtp_security, imap_host, imap_port, imap_security, login, secret, pace_seconds, daily_limit)"
+            " VALUES (%s, %s, %s, %s, %s, '127.0.0.1', %s, %s, %s, %s, %s, %s, %s, %s, 1000) RETURNING id",
             [
                 box.address,
                 box.display_name,
                 box.signature,
                 domains[box.domain],
                 accounts[box.account],
-                offered[security],
+                port,
                 security,
+                "127.0.0.1" if imap_port else "",
+                imap_port,
+                imap_security,
                 box.login,
                 keyring.seal(box.password),
                 pace_seconds,
@@ -120,6 +124,10 @@ def _lay_fleet(connection: Connection, keyring: Keyring, fleet: SandboxFleet, po
         connection.execute(
             "INSERT INTO ramp (mailbox_id, sending_days, last_on) VALUES (%s, 200, current_date - 1)", [mailbox]
         )
+
+
+def _safest(offered: Mapping[Security, int]) -> tuple[Security, int]:
+    return next((kind, offered[kind]) for kind in ("tls", "starttls", "none") if kind in offered)
 
 
 def _lay_campaigns(

@@ -3,6 +3,7 @@ its own: `smtp_sink` (takes letters and files them) and `postfix` (logins, START
 """
 
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -85,6 +86,17 @@ class Sink:
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """Domains whose mail a Postfix keeps itself, below `maildirs` (one an address). What comes from outside is taken at
+    `port`, without TLS or login. A letter to an address that is not there is taken, and then bounced."""
+
+    domains: tuple[str, ...]
+    addresses: tuple[str, ...]
+    maildirs: Path
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Postfix:
     """A running Postfix: `port` wants STARTTLS, `tls_port` TLS at once, both a login; `users` are name → password."""
 
@@ -95,6 +107,7 @@ class Postfix:
     users: dict[str, str]
     sink: Sink
     folder: Path
+    home: "Home | None" = None
 
     def delivered(self, count: int) -> list[Letter]:
         """The letters that came out at the other end, once there are `count` and the queue is empty."""
@@ -155,14 +168,14 @@ def smtp_sink(*options: str, port: int | None = None, keep: bool = True) -> Iter
 
 
 @contextmanager
-def postfix(users: dict[str, str], *, host: str = "localhost") -> Iterator[Postfix]:
+def postfix(users: dict[str, str], *, host: str = "localhost", home: Home | None = None) -> Iterator[Postfix]:
     """A running Postfix whose certificate is for `host`. It starts as root alone."""
     binary = program("postfix")
     program("saslpasswd2")
     if os.geteuid() != 0:
         cannot("Postfix starts as root alone")
     with server_folder("postfix") as folder, smtp_sink("-p") as sink:
-        server = Postfix(host, free_port(), free_port(), str(folder / "ca.pem"), users, sink, folder)
+        server = Postfix(host, free_port(), free_port(), str(folder / "ca.pem"), users, sink, folder, home)
         _configure(server)
         start = subprocess.run([binary, "-c", str(folder / "etc"), "start"], capture_output=True, text=True)
         assert start.returncode == 0, f"Postfix did not start: {start.stderr}{server.log}"
@@ -179,8 +192,14 @@ def _configure(server: Postfix) -> None:
     shutil.chown(server.folder / "data", "postfix", "postfix")
     authority = Authority.create(server.folder)
     authority.issue(server.host).rename(server.folder / "server.pem")
-    (server.folder / "etc" / "main.cf").write_text(_MAIN.format(server=server))
-    (server.folder / "etc" / "master.cf").write_text(_MASTER.format(server=server))
+    main, master = _MAIN.format(server=server), _MASTER.format(server=server)
+    if server.home is not None:
+        boxes = "".join(f"{address} {address}/\n" for address in server.home.addresses)
+        (server.folder / "etc" / "boxes").write_text(boxes)
+        names = {"server": server, "domains": " ".join(server.home.domains), "user": pwd.getpwnam(NOBODY)}
+        main, master = main + _HOME_MAIN.format(**names), master + _HOME_MASTER.format(**names)
+    (server.folder / "etc" / "main.cf").write_text(main)
+    (server.folder / "etc" / "master.cf").write_text(master)
     (server.folder / "etc" / "sasl" / "smtpd.conf").write_text(_SASL.format(server=server))
     for username, password in server.users.items():
         _add_user(server.folder / "users", username, password)
@@ -237,6 +256,23 @@ error     unix - - n - - error
 anvil     unix - - n - 1 anvil
 proxymap  unix - - n - - proxymap
 postlog   unix-dgram n - n - 1 postlogd
+"""
+
+_HOME_MAIN = """
+virtual_mailbox_domains = {domains}
+virtual_mailbox_base = {server.home.maildirs}
+virtual_mailbox_maps = texthash:{server.folder}/etc/boxes
+virtual_uid_maps = static:{user.pw_uid}
+virtual_gid_maps = static:{user.pw_gid}
+smtpd_reject_unlisted_recipient = no
+"""
+
+_HOME_MASTER = """
+127.0.0.1:{server.home.port} inet n - n - - smtpd
+  -o smtpd_tls_security_level=none
+  -o smtpd_sasl_auth_enable=no
+  -o smtpd_relay_restrictions=reject_unauth_destination
+virtual   unix - n n - - virtual
 """
 
 _SASL = """
