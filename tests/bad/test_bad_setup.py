@@ -21,7 +21,12 @@ from servers import free_port
 
 def run(home: Path, url: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """A command to its end. What keeps running is stopped after a while, and that is a failure."""
-    environment = {**os.environ, "MAILFLEET_HOME": str(home), "MAILFLEET_DATABASE_URL": url}
+    environment = {
+        **os.environ,
+        "MAILFLEET_HOME": str(home),
+        "MAILFLEET_DATABASE_URL": url,
+        "MAILFLEET_OPT_OUT_LISTEN": f"127.0.0.1:{free_port()}",
+    }
     return subprocess.run(
         [sys.executable, "-m", "mailfleet.cli", *words], env=environment, capture_output=True, text=True, timeout=60
     )

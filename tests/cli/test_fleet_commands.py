@@ -186,5 +186,5 @@ def test_a_wrong_installation_says_what_to_do(
     path.unlink()
     assert "is missing" in filled.run(*command).stderr
     write_key_file(path, good)
-    connection.execute("DELETE FROM django_migrations WHERE app = 'model' AND name LIKE '0002%'")
+    connection.execute("DELETE FROM django_migrations WHERE app = 'model' AND name LIKE '0003%'")
     assert "schema is old" in filled.run(*command).stderr

@@ -105,6 +105,7 @@ KINDS = {
     "identity": "SELECT name FROM identity",
     "campaign": "SELECT name FROM campaign",
     "recipient_domain": "SELECT 'gmail.example'",
+    "recipient_provider": "INSERT INTO recipient_domain (name, provider) VALUES ('a.test', 'aa') RETURNING provider",
 }
 
 

@@ -200,7 +200,6 @@ def test_no_password_goes_out_unencrypted(kind: str) -> None:
         ({"address": ""}, "address: is missing"),
         ({"address": "ann"}, "address: no e-mail address: An email address must have an @-sign."),
         ({"password": ""}, "password: is missing"),
-        ({"password": "", "auth": "oauth2"}, "password: is missing: with xoauth2 it holds the access token"),
         ({"auth": "kerberos"}, "auth: is none of password, xoauth2"),
         ({"smtp_host": ""}, "smtp_host: is missing, and nothing is known of the provider (generic) to fill it in"),
         ({"smtp_host": "mail acme"}, "smtp_host: is no host name"),

@@ -41,14 +41,19 @@ async def test_application(world: World, make_source: Make) -> None:
 
 
 async def test_password_logins_are_left_alone(world: World, make_source: Make) -> None:
-    """A login by password, and one that brings its token, go as they are; only the other asks for a token."""
+    """A login by password goes as it is, and so does one that brings its token while its account is not connected;
+    then the grant's token comes before whatever the mailbox brought."""
     world.lay(1)
-    world.connect_application()
     source, mailbox = make_source(), world.mailboxes[0]
-    for login in (Login("a", "password"), Login("a", "a token", AuthKind.XOAUTH2)):
+    by_password, by_own_token = Login("a", "password"), Login("a", "a token", AuthKind.XOAUTH2)
+    for login in (by_password, by_own_token):
         assert await source.login(mailbox, login) is login
+    with pytest.raises(GrantFault):
+        await source.login(mailbox, Login("a", "", AuthKind.XOAUTH2))
+    world.connect_application()
+    assert await source.login(mailbox, by_password) is by_password
     assert world.server.count() == 0
-    assert (await source.login(mailbox, Login("a", "", AuthKind.XOAUTH2))).secret in world.server.issued
+    assert (await source.login(mailbox, by_own_token)).secret in world.server.issued
 
 
 async def test_token_is_shared(world: World, make_source: Make) -> None:

@@ -57,6 +57,8 @@ class TokenServer:
         self.known = Known()
         self.asked: list[Fields] = []
         self.issued: dict[str, str] = {}  # access token → for whom
+        self.revoked: set[str] = set()  # access tokens that mail servers are told to refuse
+        self.introspected: list[tuple[str, bool]] = []  # every login at a mail server that asks here: for whom, taken
         self.peak = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -111,6 +113,7 @@ class TokenServer:
         application.router.add_post("/token", self._token)
         application.router.add_post("/device", self._device)
         application.router.add_get("/authorize", self._authorize)
+        application.router.add_get("/introspect", self._introspect)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -231,6 +234,13 @@ class TokenServer:
         if (challenge, form["redirect_uri"]) != (query["code_challenge"], query["redirect_uri"]):
             raise No("invalid_grant", "PKCE or redirect address do not match")
         return query["login_hint"]
+
+    async def _introspect(self, request: web.Request) -> web.Response:
+        """RFC 7662 as Dovecot asks it, by GET."""
+        token = request.query["token"]
+        whom, is_good = self.issued.get(token, "nobody"), token in self.issued and token not in self.revoked
+        self.introspected.append((whom, is_good))
+        return web.json_response({"active": is_good, **({"username": whom} if is_good else {})})
 
     async def _device(self, request: web.Request) -> web.Response:
         form = await request.post()

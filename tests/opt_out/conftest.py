@@ -14,5 +14,4 @@ def letters(database: str, home: Path) -> Letters:
     """Four queued letters to four contacts."""
     with connect(database, name="test") as connection:
         laid = lay(database, home, connection, contacts=4)
-        rows = connection.execute("SELECT id FROM message ORDER BY id").fetchall()
-    return Letters(laid, [row.id for row in rows])
+        return Letters.of(laid, connection)

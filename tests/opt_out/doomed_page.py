@@ -19,7 +19,7 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
     "before it is kept": (Spool, "keep", False),
     "on the disk, before the answer": (Spool, "_write", True),
     "before the ban": (applying, "suppress", False),
-    "after the ban, before its moment": (applying, "suppress", True),
+    "after the ban, before it is learned": (applying, "suppress", True),
     "before it is forgotten": (Spool, "forget", False),
     "after it is forgotten": (Spool, "forget", True),
 }

@@ -105,13 +105,22 @@ def is_open(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Letters:
-    """A laid fleet whose letters are queued: tokens by message id."""
+    """A laid fleet whose letters are queued: their ids, and in the same order their tokens."""
 
     laid: Laid
     ids: Sequence[int]
+    tokens: Sequence[str]
+
+    @classmethod
+    def of(cls, laid: Laid, connection: Connection) -> "Letters":
+        query = "SELECT m.id, c.digests[1] AS digest FROM message m JOIN contact c ON c.id = m.contact_id ORDER BY m.id"
+        rows = connection.execute(query).fetchall()
+        tokens = [make_token(laid.vault.opt_out_key, row.id, bytes(row.digest)) for row in rows]
+        return cls(laid, [row.id for row in rows], tokens)
 
     def token(self, number: int = 0) -> str:
-        return make_token(self.laid.vault.opt_out_key, self.ids[number])
+        """As its letter had it, whatever became of that since."""
+        return self.tokens[number]
 
     def connect(self) -> Connection:
         return connect(self.laid.conninfo, name="test")

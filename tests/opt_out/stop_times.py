@@ -31,7 +31,7 @@ from opt_out.page_scene import Page, page
 MAILBOXES, CONTACTS, SENDERS = 40, 1500, 2
 # Letters queued and not begun yet: their contacts say no just before their letters leave.
 NEXT = """
-SELECT m.id, c.address_key FROM message m JOIN contact c ON c.id = m.contact_id
+SELECT m.id, c.address_key, c.digests[1] AS digest FROM message m JOIN contact c ON c.id = m.contact_id
 WHERE m.state IN ('queued', 'submitting') AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.digest = c.digests[1])
 ORDER BY random() LIMIT 1
 """
@@ -57,7 +57,7 @@ def press(it: Scene, site: Page, count: int) -> list[dict[str, Any]]:
     with it.connect() as connection:
         while len(said) < count and (row := connection.execute(NEXT).fetchone()) is not None:
             at = time.time()
-            reply = site.one_click(make_token(it.laid.vault.opt_out_key, row.id))
+            reply = site.one_click(make_token(it.laid.vault.opt_out_key, row.id, bytes(row.digest)))
             assert reply.status == 200, reply
             said.append({"address": row.address_key, "at": at, "answered": time.time()})
             time.sleep(0.1)

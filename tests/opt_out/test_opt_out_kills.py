@@ -32,15 +32,20 @@ def say_no(it: Page, letters: Letters) -> dict[int, Asked]:
 
 
 def assert_kept(letters: Letters, heard: dict[int, Asked]) -> None:
+    """Each is banned, and learned of its letter once, dated as it was said."""
+    wait_until(lambda: letters.value("SELECT count(*) FROM event") >= len(heard), "what is learned")
     for number, (before, after) in heard.items():
         query = "SELECT created_at FROM suppression WHERE value = %s AND source = 'opt_out'"
         assert before <= letters.value(query, letters.address(number)) <= after
+        learned = "SELECT array_agg(at) FROM event WHERE message_id = %s AND kind = 'opt_out'"
+        (at,) = letters.value(learned, letters.ids[number])
+        assert before <= at <= after
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_page_killed_at_any_point_loses_no_opt_out(point: str, letters: Letters, home: Path) -> None:
-    """SIGKILL at each named point; the next page on the host applies all that heard 200, dated as they were said, and
-    no other; its spool is empty afterwards.
+    """SIGKILL at each named point; the next page on the host applies all that heard 200, dated as they were said, each
+    learned once, and no other; its spool is empty afterwards.
     """
     with page(home, letters.laid.conninfo, str(DOOMED), point, "2") as doomed:
         heard = say_no(doomed, letters)

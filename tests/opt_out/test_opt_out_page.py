@@ -34,7 +34,8 @@ def it(letters: Letters, home: Path):  # type: ignore[no-untyped-def]
 
 def test_one_click_opts_out_at_once(it: Page, letters: Letters) -> None:
     """RFC 8058: a POST without cookie or login is answered 200 without cookie or redirect; the address is banned with
-    the letter as evidence and the POST's moment, its enrollment ends and its queued letter is cancelled; no other's.
+    the letter as evidence and the POST's moment, its enrollment ends and its queued letter is cancelled; no other's. It
+    is learned of the letter, at the same moment.
     """
     before = datetime.now(UTC)
     reply = it.one_click(letters.token(0))
@@ -43,7 +44,11 @@ def test_one_click_opts_out_at_once(it: Page, letters: Letters) -> None:
     letters.wait_for(0)
     assert letters.suppressed() == [letters.address(0)]
     assert letters.value("SELECT reason FROM suppression") == f"opt-out of letter {letters.ids[0]}"
+    assert letters.value("SELECT evidence FROM suppression") == {"letter": letters.ids[0]}
     assert before <= letters.value("SELECT created_at FROM suppression") <= after
+    wait_until(lambda: letters.value("SELECT count(*) FROM event"), "what was learned")
+    learned = "SELECT kind || ' ' || message_id FROM event WHERE incoming_id IS NULL AND at ="
+    assert letters.value(f"{learned} (SELECT created_at FROM suppression)") == f"opt_out {letters.ids[0]}"
     assert letters.value("SELECT array_agg(id) FROM message WHERE state = 'cancelled'") == [letters.ids[0]]
     assert letters.value("SELECT count(*) FROM enrollment WHERE state = 'stopped'") == 1
 
@@ -116,9 +121,9 @@ def forged(letters: Letters) -> st.SearchStrategy[str]:
     changed = st.tuples(st.integers(0, len(real) - 1), st.sampled_from("AZaz09-_")).map(
         lambda it: real[: it[0]] + it[1] + real[it[0] + 1 :]
     )
-    other_key = st.integers(0, 1 << 40).map(lambda number: make_token(b"x" * 32, number))
+    other_key = st.integers(0, 1 << 40).map(lambda number: make_token(b"x" * 32, number, bytes(16)))
     path = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="/"), max_size=80)
-    return st.one_of(changed, other_key, st.integers(0, 32).map(lambda end: real[:end]), path).filter(
+    return st.one_of(changed, other_key, st.integers(0, 52).map(lambda end: real[:end]), path).filter(
         lambda token: token.rstrip("/.,;:!)]}>'\"") != real
     )
 
@@ -147,7 +152,7 @@ def test_guessing_is_limited_and_a_no_never(it: Page, letters: Letters) -> None:
     taken all the same, and other clients notice nothing.
     """
     client = "203.0.113.7"
-    guesses = [it.one_click(f"1{'A' * 32}", X_Forwarded_For=client) for _ in range(30)]
+    guesses = [it.one_click(f"1{'A' * 52}", X_Forwarded_For=client) for _ in range(30)]
     assert [reply.status for reply in guesses] == [404] * 20 + [429] * 10
     assert int(guesses[-1].headers["retry-after"]) > 0
     shown = [it.ask("GET", f"/o/{letters.token(0)}", X_Forwarded_For=client).text for _ in range(40)]
@@ -176,6 +181,9 @@ def test_the_same_no_many_times_is_one(it: Page, letters: Letters) -> None:
     letters.wait_for(1)
     assert letters.value("SELECT min(created_at) FROM suppression") == first
     assert letters.value(BANS) == 2
+    wait_until(lambda: letters.value("SELECT count(DISTINCT message_id) FROM event") == 2, "what was learned")
+    assert letters.value("SELECT count(*) FROM event") == 2
+    assert letters.value("SELECT min(at) FROM event") == first
 
 
 def test_a_stronger_ban_keeps_its_own_reason(it: Page, letters: Letters) -> None:

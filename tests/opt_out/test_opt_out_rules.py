@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from itertools import product
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailfleet.base.errors import InputError
+from mailfleet.base.settings import read_settings
 from mailfleet.mail.refusals import find_refusal
 from mailfleet.panel.opt_out.app import read_question
 from mailfleet.panel.opt_out.clients import UNKNOWN, Allowance, client_of, parse_proxies
@@ -22,6 +24,7 @@ from mailfleet.panel.opt_out.service import page_options
 
 TEXTS = tomllib.loads(files("mailfleet.panel.opt_out").joinpath("texts.toml").read_text(encoding="utf-8"))
 PROXIES = parse_proxies(["127.0.0.1", "10.0.0.0/8", "fd00::/8"])
+SETTINGS = read_settings({})
 EVIL = '<script>alert("1")</script>'
 
 
@@ -179,10 +182,10 @@ def test_the_token_is_the_end_of_the_path(path: str, token: str) -> None:
 def test_a_place_to_listen_that_is_none_is_said(listen: str) -> None:
     """HOST:PORT, or an InputError."""
     with pytest.raises(InputError, match="cannot listen"):
-        page_options(listen, [])
+        page_options(replace(SETTINGS, opt_out_listen=listen))
 
 
 def test_a_place_to_listen_may_be_ipv6() -> None:
     """The brackets of a URL are taken off."""
-    options = page_options("[::1]:8320", ["10.0.0.1"])
+    options = page_options(replace(SETTINGS, opt_out_listen="[::1]:8320"))
     assert (options.host, options.port) == ("::1", 8320)

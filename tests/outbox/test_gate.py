@@ -25,6 +25,11 @@ HELD = [
     (ScopeKind.IDENTITY, "SELECT name FROM identity"),
     (ScopeKind.CAMPAIGN, "SELECT name FROM campaign"),
     (ScopeKind.RECIPIENT_DOMAIN, "SELECT domain FROM contact"),
+    (
+        ScopeKind.RECIPIENT_PROVIDER,
+        "INSERT INTO recipient_domain (name, provider) SELECT domain, 'google' FROM contact"
+        " ON CONFLICT (name) DO UPDATE SET provider = 'google' RETURNING provider",
+    ),
     (ScopeKind.FLEET, "SELECT ''"),
 ]
 PASSING = [
@@ -101,8 +106,8 @@ async def test_what_does_not_pass_ends_the_letter(
 async def test_a_hold_on_any_scope_of_a_letter_stops_it(
     kind: ScopeKind, name: str, place: Place, connection: Connection
 ) -> None:
-    """A hold on its mailbox, domain, account, provider, identity, campaign, recipient's domain, or on the fleet; once
-    it is lifted the letter leaves."""
+    """A hold on its mailbox, domain, account, provider, identity, campaign, recipient's domain or its provider,
+    or on the fleet; once it is lifted the letter leaves."""
     it = place(mailboxes=1, contacts=1)
     async with sender(it) as hand:
         await hand.lease()

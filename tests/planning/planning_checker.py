@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from mailfleet.planning.snapshot import Campaign, Enrollment, Hold, Limit, Mailbox, Plan, Snapshot
+from mailfleet.planning.snapshot import Campaign, Enrollment, Hold, Limit, Mailbox, Plan, Queued, Snapshot
+
+
+def scopes_of(letter: Queued | Enrollment) -> list[tuple[str, str]]:
+    """Those besides its mailbox's; a provider that is not known is none."""
+    found = [("campaign", str(letter.campaign_id)), ("recipient_domain", letter.recipient_domain)]
+    return [*found, ("recipient_provider", letter.recipient_provider)] if letter.recipient_provider else found
 
 
 @dataclass
@@ -35,23 +41,22 @@ class Checker:
         for slot in self.plan.slots:
             enrollment = self.enrollments[slot.enrollment_id]
             self.turns[slot.mailbox_id].append(slot.due_at)
-            self._count(slot.mailbox_id, enrollment.recipient_domain, enrollment.campaign_id, slot.due_at)
+            self._count(slot.mailbox_id, enrollment, slot.due_at)
 
     def _count_queued(self, mailbox: Mailbox) -> None:
         free_at = max(self.now, mailbox.next_at or self.now)
         for queued in sorted(mailbox.queued, key=lambda q: (q.due_at, q.recipient_domain, q.campaign_id)):
             leaves_at = max(free_at, queued.due_at)
             self.turns[mailbox.id].append(leaves_at)
-            self._count(mailbox.id, queued.recipient_domain, queued.campaign_id, leaves_at)
+            self._count(mailbox.id, queued, leaves_at)
             free_at = leaves_at + mailbox.pace
 
-    def _count(self, mailbox_id: int, recipient_domain: str, campaign_id: int, at: datetime) -> None:
-        for limit, key in self.limits_met(mailbox_id, recipient_domain, campaign_id):
+    def _count(self, mailbox_id: int, letter: Queued | Enrollment, at: datetime) -> None:
+        for limit, key in self.limits_met(mailbox_id, letter):
             self.counts[limit.id, key][self.bucket(limit, key, at)] += 1
 
-    def limits_met(self, mailbox_id: int, recipient_domain: str, campaign_id: int) -> Iterator[tuple[Limit, str]]:
-        scopes = [*self.mailboxes[mailbox_id].scopes(), ("recipient_domain", recipient_domain)]
-        for kind, key in [*scopes, ("campaign", str(campaign_id))]:
+    def limits_met(self, mailbox_id: int, letter: Queued | Enrollment) -> Iterator[tuple[Limit, str]]:
+        for kind, key in [*self.mailboxes[mailbox_id].scopes(), *scopes_of(letter)]:
             for limit in self.snapshot.limits:
                 if limit.scope_kind == kind and limit.scope in (None, key):
                     yield limit, key
@@ -82,7 +87,7 @@ class Checker:
     def holds_on(self, mailbox: Mailbox, enrollment: Enrollment | None = None) -> list[Hold]:
         scopes: list[tuple[str, str]] = list(mailbox.scopes())
         if enrollment:
-            scopes += [("campaign", str(enrollment.campaign_id)), ("recipient_domain", enrollment.recipient_domain)]
+            scopes += scopes_of(enrollment)
         return [
             hold
             for hold in self.snapshot.holds
@@ -115,7 +120,7 @@ class Checker:
             and all(abs(at - turn) >= mailbox.pace for turn in self.turns[mailbox.id])
             and all(
                 self.most_in_a_window_with(limit, key, self.bucket(limit, key, at)) < limit.maximum
-                for limit, key in self.limits_met(mailbox.id, enrollment.recipient_domain, enrollment.campaign_id)
+                for limit, key in self.limits_met(mailbox.id, enrollment)
             )
         )
 

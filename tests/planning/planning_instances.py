@@ -24,7 +24,8 @@ MOMENTS = (
 )
 WEEK = frozenset(range(1, 8))
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
-DOMAINS = ("a.example", "b.example")
+PROVIDER_OF = {"a.example": "google", "b.example": "google", "c.example": ""}
+DOMAINS = tuple(PROVIDER_OF)
 WINDOWS = (
     Window("rolling"),
     Window("rolling", timedelta(hours=1)),
@@ -40,6 +41,7 @@ LIMIT_KINDS = (
     ScopeKind.IDENTITY,
     ScopeKind.CAMPAIGN,
     ScopeKind.RECIPIENT_DOMAIN,
+    ScopeKind.RECIPIENT_PROVIDER,
     ScopeKind.FLEET,
 )
 
@@ -47,6 +49,8 @@ LIMIT_KINDS = (
 def keys_of(kind: ScopeKind) -> tuple[str, ...]:
     if kind is ScopeKind.FLEET:
         return (FLEET_KEY,)
+    if kind is ScopeKind.RECIPIENT_PROVIDER:
+        return ("google", "other")
     return DOMAINS if kind is ScopeKind.RECIPIENT_DOMAIN else ("1", "2")
 
 
@@ -77,10 +81,10 @@ def mailboxes(draw: st.DrawFn, number: int, now: datetime) -> Mailbox:
     queued = draw(
         st.lists(
             st.builds(
-                Queued,
-                due_at=seconds(-1_800, 3 * 3_600).map(now.__add__),
-                recipient_domain=st.sampled_from(DOMAINS),
-                campaign_id=st.integers(1, 2),
+                lambda due_at, domain, campaign: Queued(due_at, domain, campaign, PROVIDER_OF[domain]),
+                seconds(-1_800, 3 * 3_600).map(now.__add__),
+                st.sampled_from(DOMAINS),
+                st.integers(1, 2),
             ),
             max_size=3,
         )
@@ -147,7 +151,8 @@ def enrollments(draw: st.DrawFn, number: int, bound_to: dict[int, int | None], n
         id=number,
         campaign_id=draw(st.sampled_from((1, 1, 1, 2, 3))),
         contact_id=contact,
-        recipient_domain=DOMAINS[contact % 2],
+        recipient_domain=DOMAINS[contact % 3],
+        recipient_provider=PROVIDER_OF[DOMAINS[contact % 3]],
         zone=draw(st.sampled_from(ZONES)),
         step_id=draw(st.integers(1, 2)),
         is_opening=mailbox_id is None or draw(st.booleans()),

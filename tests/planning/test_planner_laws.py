@@ -47,8 +47,7 @@ def test_no_limit_is_exceeded_in_any_window(case: tuple[Snapshot, datetime, int]
     checker = check(case)
     for slot in checker.plan.slots:
         enrollment = checker.enrollments[slot.enrollment_id]
-        met = checker.limits_met(slot.mailbox_id, enrollment.recipient_domain, enrollment.campaign_id)
-        for limit, key in met:
+        for limit, key in checker.limits_met(slot.mailbox_id, enrollment):
             bucket = checker.bucket(limit, key, slot.due_at)
             assert checker.most_in_a_window_with(limit, key, bucket) <= limit.maximum
 

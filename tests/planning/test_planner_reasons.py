@@ -90,12 +90,58 @@ def test_a_full_receiver_is_named() -> None:
     assert result.reasons[0].binding == 3 and "recipient domain r.example" in result.reasons[0].text
 
 
+def test_a_full_provider_of_recipients_is_named_and_one_that_is_not_known_is_in_no_limit() -> None:
+    """Its limit, for one of the name or for each, stops letters to its domains, and no letter to a domain of which
+    nobody knows who runs it."""
+    used = {"google": Usage(DAY.bucket(NOW), (1,)), "": Usage(DAY.bucket(NOW), (1,))}
+    rows = (at_google(opening(1)), opening(2))
+    for scope in ("google", None):
+        limit = Limit(3, ScopeKind.RECIPIENT_PROVIDER, scope, DAY, 1, used)
+        result = plan_hour(replace(snapshot(*rows), limits=(limit,)))
+        assert [slot.enrollment_id for slot in result.slots] == [2]
+        assert result.reasons[0].binding == 3 and "for recipient provider google is reached" in result.reasons[0].text
+
+
+def test_letters_of_a_run_and_letters_queued_count_for_the_provider_of_recipients() -> None:
+    """One is queued, one more is allowed: of two letters to two of its domains, one waits."""
+    box = replace(mailbox(1), queued=(Queued(NOW, "q.example", 1, "google"),))
+    other = replace(at_google(opening(2)), recipient_domain="other.example")
+    limit = Limit(3, ScopeKind.RECIPIENT_PROVIDER, "google", DAY, 2)
+    given = replace(snapshot(at_google(opening(1)), other), mailboxes=(box,), limits=(limit,))
+    result = plan_hour(given)
+    assert (len(result.slots), len(result.reasons)) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", [ScopeKind.MAILBOX, ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.CAMPAIGN])
+def test_who_is_half_open_says_so(kind: ScopeKind) -> None:
+    """With room left, full, or bound by something else: the mailbox's reason names the trial that it is part of; the
+    letter's reason says that the limit is a trial's."""
+    limit = Limit(7, kind, "1", DAY, 2, {}, is_half_open=True)
+    note = f"Half open after a hold: {kind.value} {NAMES.get((kind, '1'), '1')}, at most 2 letters in a rolling day."
+    roomy = plan_hour(replace(snapshot(opening(1)), limits=(limit,)))
+    assert len(roomy.slots) == 1 and roomy.mailbox_reasons[0].text.endswith(f" {note}")
+    full = plan_hour(replace(snapshot(*map(opening, (1, 2, 3))), limits=(limit,)))
+    assert len(full.slots) == 2 and "half open after a hold, is reached (2 of 2 used)" in full.reasons[0].text
+    assert "alf open after a hold" in full.mailbox_reasons[0].text
+    paced = plan_hour(replace(snapshot(opening(1)), mailboxes=(mailbox(1, pace=2 * HOUR),), limits=(limit,)))
+    assert paced.mailbox_reasons[0].code is Reason.PACE and paced.mailbox_reasons[0].text.endswith(f". {note}")
+    assert "alf open" not in plan_hour(snapshot(opening(1))).mailbox_reasons[0].text
+
+
+def at_google(row: Enrollment) -> Enrollment:
+    return replace(row, recipient_provider="google")
+
+
 @pytest.mark.parametrize("kind", [k for k in ScopeKind if k is not ScopeKind.SENDER_HOST])
 def test_a_hold_on_any_scope_stops_the_letter_and_is_named(kind: ScopeKind) -> None:
     """HOLD: its scope, reason and end, whichever of the letter's scopes it stands on."""
-    scope = {ScopeKind.FLEET: "fleet", ScopeKind.RECIPIENT_DOMAIN: "r.example"}.get(kind, "1")
-    hold = Hold(4, kind, scope, "complaints at 0.3 %", NOW + 2 * HOUR)
-    for row in (opening(1), follow_up(1, 1)):
+    named = {
+        ScopeKind.FLEET: "fleet",
+        ScopeKind.RECIPIENT_DOMAIN: "r.example",
+        ScopeKind.RECIPIENT_PROVIDER: "google",
+    }
+    hold = Hold(4, kind, named.get(kind, "1"), "complaints at 0.3 %", NOW + 2 * HOUR)
+    for row in (at_google(opening(1)), at_google(follow_up(1, 1))):
         reason = only_reason(replace(snapshot(row), holds=(hold,)))
         assert (reason.code, reason.binding, reason.retry_at) == (Reason.HOLD, 4, NOW + 2 * HOUR)
         assert "is held until 2026-11-24 11:00 UTC (complaints at 0.3 %)" in reason.text

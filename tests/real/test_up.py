@@ -3,11 +3,13 @@
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,10 @@ import pytest
 import laid
 from mailfleet.base.postgres import read_conninfo
 from mailfleet.providers.sandbox.child import SandboxProcess
-from mailfleet.providers.sandbox.config import write_config
+from mailfleet.providers.sandbox.config import Personas, write_config
 from mailfleet.providers.sandbox.fleet import sandbox_config
 from mailfleet.providers.sandbox.ledger import read_ledger
+from servers import free_port
 from stage import DEADLINE, HASTY, Stage, end, one_provider_fleet, wait_until
 
 FLEET = one_provider_fleet(2)
@@ -35,7 +38,12 @@ class Running:
             [sys.executable, "-m", "mailfleet.cli", command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "MAILFLEET_HOME": str(home), **environment},
+            env={
+                **os.environ,
+                "MAILFLEET_HOME": str(home),
+                "MAILFLEET_OPT_OUT_LISTEN": f"127.0.0.1:{free_port()}",
+                **environment,
+            },
         )
         self.said = self._read_until(greeting)
 
@@ -51,6 +59,13 @@ class Running:
             said += part
         return said
 
+    def read_on(self) -> bool:
+        """Takes in what it says next."""
+        assert self.process.stdout is not None
+        if select.select([self.process.stdout], [], [], 0)[0]:
+            self.said += os.read(self.process.stdout.fileno(), 4096).decode()
+        return False
+
     def stop(self, number: signal.Signals = signal.SIGINT) -> str:
         """Ends it in order; all that it said since."""
         self.process.send_signal(number)
@@ -59,7 +74,10 @@ class Running:
         return out.decode() + errors.decode()
 
     def senders(self) -> set[int]:
-        return {pid for pid, command in self.children().items() if "mailfleet.sending" in command}
+        return self.running("mailfleet.sending")
+
+    def running(self, module: str) -> set[int]:
+        return {pid for pid, command in self.children().items() if f"-m {module} " in command}
 
     def children(self) -> dict[int, str]:
         """Pid → command line of every process of this home but the command itself, the database's among them."""
@@ -89,8 +107,8 @@ def running(home: Path, command: str, greeting: str, **environment: str) -> Iter
         end([it.process])
 
 
-def up(home: Path):  # type: ignore[no-untyped-def]
-    return running(home, "up", "Mailfleet is up.", MAILFLEET_DATABASE_URL="")
+def up(home: Path, **environment: str):  # type: ignore[no-untyped-def]
+    return running(home, "up", "Mailfleet is up.", **{"MAILFLEET_DATABASE_URL": "", **environment})
 
 
 @pytest.fixture
@@ -101,10 +119,29 @@ def sandbox(home: Path) -> Iterator[SandboxProcess]:
         yield it
 
 
-def lay(conninfo: str, home: Path, sandbox: SandboxProcess) -> Stage:
+def lay(conninfo: str, home: Path, sandbox: SandboxProcess, wait: timedelta = timedelta(seconds=1)) -> Stage:
     """Letters enough for some seconds: one a second and mailbox."""
-    place = laid.lay(conninfo, home, FLEET, sandbox.ports, contacts=CONTACTS, steps=2, pace_seconds=1, tunables=HASTY)
+    place = laid.lay(
+        conninfo,
+        home,
+        FLEET,
+        sandbox.ports,
+        contacts=CONTACTS,
+        steps=2,
+        wait=wait,
+        pace_seconds=1,
+        tunables=HASTY,
+    )
     return Stage(place, home)
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """One at which somebody else listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
 
 
 def assert_each_left_once(home: Path) -> None:
@@ -142,6 +179,76 @@ def test_up_runs_everything_and_leaves_nothing_behind(home: Path, sandbox: Sandb
         it.stop(signal.SIGTERM)
         assert processes(place) == {}
     assert_each_left_once(home)
+
+
+def test_who_presses_the_link_gets_no_more_letters(home: Path) -> None:
+    """At the providers everybody POSTs to the link of their first letter, as a mailbox provider does: `up` takes each
+    no, learns it of that letter, and ends the contact's passage; nobody gets the second letter, and no process fell.
+    """
+    port = free_port()
+    everybody = Personas(opt_out_link=1.0, opt_out_at=f"http://127.0.0.1:{port}")
+    write_config(sandbox_config(FLEET, home / "ledger.jsonl", personas=everybody), home / "sandbox.json")
+    place = home / "home"
+    with (
+        SandboxProcess(home / "sandbox.json") as sandbox,
+        up(place, MAILFLEET_OPT_OUT_LISTEN=f"127.0.0.1:{port}") as it,
+    ):
+        assert f"Opt-outs are taken at 127.0.0.1:{port}." in it.said
+        conninfo = read_conninfo(place / "postgres")
+        assert conninfo is not None
+        there = lay(conninfo, place, sandbox, wait=timedelta(hours=1))
+        wait_until(lambda: there.value(ENDED), "everybody to have said no")
+        learned = "SELECT count(*) FROM event e JOIN message m ON m.id = e.message_id WHERE m.state = 'accepted'"
+        wait_until(lambda: there.value(f"{learned} AND e.kind = 'opt_out'") == CONTACTS, "each no to be learned")
+        assert there.value("SELECT count(*) FROM enrollment WHERE reason_code = 'suppressed'") == CONTACTS
+        assert there.value("SELECT count(*) FROM suppression WHERE source = 'opt_out'") == CONTACTS
+        wait_until(lambda: f"opt-outs {CONTACTS}" in it.said or it.read_on(), "the line that counts them")
+        said = it.stop()
+        assert "_fell" not in said
+    letters = read_ledger(home / "ledger.jsonl").transactions
+    assert len(letters) == len({letter.rcpt for letter in letters}) == CONTACTS
+
+
+def test_no_letter_leaves_without_the_opt_out_page(home: Path) -> None:
+    """A port that is taken, a spool that cannot be written: `up` says so, and ends with all that it began."""
+    place = home / "home"
+    with taken_port() as port:
+        done = run_up(place, port)
+    assert f"mailfleet: The opt-out page cannot listen at 127.0.0.1:{port}" in done.stderr
+    assert "MAILFLEET_OPT_OUT_LISTEN" in done.stderr
+    (place / "opt_out").write_text("no folder")
+    done = run_up(place, free_port())
+    assert "opt_out_page_cannot_start" in done.stderr and "The service opt_out_page does not start" in done.stderr
+    assert processes(place) == {}
+
+
+def run_up(place: Path, port: int) -> "subprocess.CompletedProcess[str]":
+    """`up`, which does not come up."""
+    environment = {
+        **os.environ,
+        "MAILFLEET_HOME": str(place),
+        "MAILFLEET_DATABASE_URL": "",
+        "MAILFLEET_OPT_OUT_LISTEN": f"127.0.0.1:{port}",
+    }
+    command = [sys.executable, "-m", "mailfleet.cli", "up"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 1 and "is up" not in done.stdout
+    return done
+
+
+def test_a_page_or_planner_that_falls_is_started_again(home: Path) -> None:
+    """Each is killed: it is said, another takes its place, and the sender goes on."""
+    with up(home) as it:
+        senders = it.senders()
+        fallen = {module: it.running(module) for module in ("mailfleet.panel.opt_out", "mailfleet.planning")}
+        for pids in fallen.values():
+            (pid,) = pids
+            os.kill(pid, signal.SIGKILL)
+        for module, pids in fallen.items():
+            wait_until(lambda module=module, pids=pids: it.running(module) - pids, f"another {module}")
+        assert it.senders() == senders
+        said = it.stop()
+    assert "opt_out_page_fell" in said and "planner_fell" in said and "sender_fell" not in said
 
 
 def test_a_second_host_sends_from_the_same_database(database: str, home: Path, sandbox: SandboxProcess) -> None:

@@ -9,12 +9,14 @@ from itertools import count
 from pathlib import Path
 
 from mailfleet.base.clock import DatabaseClock, monotonic
+from mailfleet.base.secrets import Keyring, new_key
 from mailfleet.mail.addresses import parse_address
 from mailfleet.model.words import Security
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation
 from mailfleet.outbox.rules import Result, RetryPolicy
 from mailfleet.providers.auth import Login
 from mailfleet.providers.endpoint import Deadlines, Endpoint
+from mailfleet.providers.oauth.source import TokenSource
 from mailfleet.sending.caps import ConnectionCaps
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.lane import Lane, Means, Work
@@ -24,6 +26,7 @@ from servers import free_port
 
 DEADLINE = 20.0
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)  # what the database's clock shows when a scene begins
+PASSWORD = Login("m", "secret")
 Play = Callable[[Peer], Awaitable[None]]
 
 
@@ -88,6 +91,7 @@ class Desk:
     journal: Journal
     clock: DatabaseClock = field(default_factory=DatabaseClock)
     caps: ConnectionCaps = field(default_factory=ConnectionCaps)
+    tokens: TokenSource = field(default_factory=lambda: TokenSource("", Keyring([new_key()])))
     results: list[Result] = field(default_factory=list)
     letters: int = 0
 
@@ -100,6 +104,7 @@ class Desk:
         idle: int = 1,
         cap: int | None = None,
         lease: timedelta = timedelta(minutes=1),
+        login: Login = PASSWORD,
     ) -> Lane:
         """The lane of mailbox `number`, whose lease runs for `lease` from the scene's beginning."""
         address = parse_address(f"m{number}@a.test")
@@ -109,13 +114,14 @@ class Desk:
             display_name="Ann",
             reply_to=None,
             endpoint=endpoint,
-            login=Login("m", "secret"),
+            login=login,
             pace_seconds=pace,
             provider_id=1,
             dialect="",
             max_connections=cap,
             idle_seconds=idle,
             opt_out_base_url="https://stop.example.com",
+            files_copies=False,
             values={},
         )
         means = Means(
@@ -125,6 +131,7 @@ class Desk:
             retry=RetryPolicy(),
             helo="host.example",
             caps=self.caps,
+            tokens=lambda: self.tokens,
             report=self.results.append,
         )
         return Lane(mailbox, LeaseGrant(number, 1, NOW + lease), means)

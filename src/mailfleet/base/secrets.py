@@ -74,7 +74,7 @@ def write_key_file(path: Path, keys: list[str]) -> None:
 
 
 class Digester:
-    """Keyed digests of addresses and domains: they outlive erasure and say nothing without the key.
+    """Keyed digests of addresses, domains and companies: they outlive erasure and say nothing without the key.
 
     HMAC-SHA256 (RFC 2104) with the key's two halves worked out once: an import makes millions of them.
     """
@@ -90,11 +90,22 @@ class Digester:
     def domain(self, ascii_name: str) -> bytes:
         return self._digest(b"domain:" + ascii_name.encode())
 
-    def all_of(self, normalised: str, domain_ascii: str) -> list[bytes]:
-        """Every digest under which a contact can be suppressed: its address, its domain, each parent of two labels."""
+    def company(self, key: str) -> bytes:
+        """Of a company, by what `mail.companies.company_key` makes of its name."""
+        return self._digest(b"company:" + key.encode())
+
+    @property
+    def key_mark(self) -> str:
+        """Tells whether two digests were made with one key, and nothing else of it."""
+        return self._digest(b"key mark").hex()[:8]
+
+    def all_of(self, normalised: str, domain_ascii: str, company_key: str = "") -> list[bytes]:
+        """Every digest under which a contact can be suppressed: its address, its domain, each parent of two labels, and
+        its company where one is known. That of the address comes first."""
         labels = domain_ascii.split(".")
         parents = [".".join(labels[index:]) for index in range(max(1, len(labels) - 1))]
-        return [self.address(normalised), *map(self.domain, parents)]
+        companies = [self.company(company_key)] if company_key else []
+        return [self.address(normalised), *map(self.domain, parents), *companies]
 
     def _digest(self, text: bytes) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()

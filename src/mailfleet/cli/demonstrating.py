@@ -22,6 +22,19 @@ LAWS = {
     "before_pace": "letters before their mailbox's pace",
     "after_opt_out": "letters after an opt-out",
     "unknown": "letters we know nothing of",
+    "after_hold": "letters from what was held",
+}
+
+
+DEEDS = {
+    "reply": "answered",
+    "refusal": "asked to be left alone",
+    "auto_reply": "were away",
+    "bounce": "letters bounced",
+    "odd_bounce": "bounced without a standard report",
+    "complaint": "complained",
+    "opt_out_link": "pressed unsubscribe",
+    "opt_out_mail": "unsubscribed by mail",
 }
 
 
@@ -68,15 +81,14 @@ def _print(console: Console, report: DemoReport) -> None:
     )
     if report.kills or report.restarts:
         console.print(
-            f"Meanwhile {report.kills} senders were killed, and PostgreSQL restarted or killed {report.restarts} times."
+            f"{report.kills} processes were killed meanwhile, PostgreSQL restarted or killed {report.restarts} times."
         )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
     table.add_column()
     for name, words in LAWS.items():
-        finding = report.judged.laws[name]
-        table.add_row(f"[bold {'red' if finding.count else 'green'}]{finding.count}[/]", words)
-        for example in finding.examples:
+        table.add_row(f"[bold {'red' if record[name] else 'green'}]{record[name]}[/]", words)
+        for example in report.judged.laws[name].examples if name in report.judged.laws else ():
             table.add_row("", Text(f"  {example}"))
     console.print(table)
     console.print(
@@ -85,6 +97,19 @@ def _print(console: Console, report: DemoReport) -> None:
     )
     for row in report.waiting:
         console.print(Text(f"{row.contacts} contacts wait: {row.example or 'their letter is in the queue'}"))
-    console.print(
-        f"Contacts who said no in mid-run: {report.said_no}; slowest stop: {report.slowest_stop * 1000:.0f} ms."
-    )
+    _print_people(console, report)
+
+
+def _print_people(console: Console, report: DemoReport) -> None:
+    did = ", ".join(f"{count} {DEEDS[what]}" for what, count in sorted(report.deeds.items()) if what in DEEDS)
+    console.print(f"\n[bold]The people[/]: {did or 'nobody did anything'}.")
+    heard = ", ".join(f"{count} {kind}" for kind, count in sorted(report.heard.items()))
+    console.print(f"Heard of it: {heard or 'nothing'}.")
+    for words, times in (("the opt-out link", report.by_link), ("mail", report.by_mail)):
+        if times.count:
+            console.print(
+                f"From a no by {words} to the stop of all letters: half within {times.median:.2f} s, 95 % within"
+                f" {times.p95:.2f} s, the slowest {times.worst:.2f} s, of {times.count}."
+            )
+    for text in report.incidents:
+        console.print(Text(f"Incident: {text}"))

@@ -51,7 +51,7 @@ class Asked:
 @click.option("--opt-out", "opt_out_url", default="", help="The opt-out address in their letters.")
 @click.option("--zone", "as_zone", is_flag=True, help="Write the records they should have, as lines of a zone file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each domain.")
-@click.option("--resolver", envvar="MAILFLEET_RESOLVER", help="ADDRESS[:PORT] of the DNS server to ask.")
+@click.option("--resolver", help="ADDRESS[:PORT] of the DNS server to ask, instead of MAILFLEET_RESOLVER.")
 @click.option("--ca-file", help="PEM file of the only authorities trusted for the opt-out host.")
 @click.option(
     "--blocklist",
@@ -60,7 +60,6 @@ class Asked:
     type=click.Choice([*load_blocklists(), NO_LIST]),
     help="Ask this list only; all without it.",
 )
-@click.option("--spamhaus-key", envvar="MAILFLEET_SPAMHAUS_KEY", hidden=True, default="")
 def dns_command(
     domains: tuple[str, ...],
     providers: tuple[str, ...],
@@ -71,15 +70,16 @@ def dns_command(
     resolver: str | None,
     ca_file: str | None,
     blocklists: tuple[str, ...],
-    spamhaus_key: str,
 ) -> None:
     """Check SPF, DKIM, DMARC, MX, opt-out host and blocklists of DOMAINS, or of the whole fleet.
 
     Exit status 1 when something keeps a domain from writing.
     """
-    lists = _lists(blocklists, spamhaus_key)
+    settings = read_settings()
+    lists = _lists(blocklists, settings.spamhaus_key)
+    resolver = resolver or settings.resolver
     address = ResolverAddress.parse(resolver) if resolver else None
-    given = DomainSetup("", _providers(providers), tuple(map(_selector, selectors)), opt_out_url)
+    given = DomainSetup("", _providers(providers), tuple(map(Selector.parse, selectors)), opt_out_url)
     with _asked(tuple(dict.fromkeys(map(parse_domain, domains))), given) as asked:
         reports = _check(asked, address, ca_file, lists)
         if as_zone:
@@ -102,11 +102,6 @@ def _lists(names: Sequence[str], key: str) -> tuple[Blocklist, ...]:
 
 def _providers(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(find_provider(name).name for name in names))
-
-
-def _selector(text: str) -> Selector:
-    name, _, domain = text.partition("._domainkey.")
-    return Selector(name.lower(), parse_domain(domain) if domain else "")
 
 
 @contextmanager

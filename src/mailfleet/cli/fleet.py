@@ -72,7 +72,7 @@ def export_mailboxes_command(file: Path) -> None:
 
 @click.group("keys")
 def keys_command() -> None:
-    """The keys that seal the passwords of the mailboxes."""
+    """The keys that seal passwords, tokens and grants."""
 
 
 @keys_command.command("check")
@@ -82,7 +82,7 @@ def keys_check() -> None:
         report = check_keys(it.connection, read_keys(it.settings))
     click.echo(f"{report.sealed:,} sealed values, {report.newest:,} by the newest of {_counted(report.keys, 'key')}.")
     for name in report.lost:
-        click.echo(f"  No key opens the credential of {name}: import it again with its password.")
+        click.echo(f"  No key opens the credential of {name}: import its password again, or connect its account again.")
     if report.lost:
         sys.exit(1)
     click.echo("All of them open.")

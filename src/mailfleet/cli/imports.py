@@ -1,9 +1,10 @@
 """import: mailboxes and contacts from CSV files."""
 
 import asyncio
+import getpass
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -16,16 +17,21 @@ from rich.progress import MofNCompleteColumn, Progress
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import Opened, opened
 from mailfleet.cli.printing import confirm, console
+from mailfleet.health.dns.store import hold_unchecked
+from mailfleet.health.newcomers import domains_to_acknowledge, record_acknowledgements
 from mailfleet.intake.fleet_file import FleetFile
 from mailfleet.intake.fleet_plan import listed
 from mailfleet.intake.fleet_store import load_fleet
-from mailfleet.intake.mailbox_check import check_mailboxes
+from mailfleet.intake.mailbox_check import Tokens, can_be_checked, check_mailboxes
 from mailfleet.intake.mailbox_import import Reviewed, review_mailboxes, to_save
 from mailfleet.intake.mailbox_store import Stored, load_mailboxes, save_mailboxes
 from mailfleet.intake.mailboxes import MailboxDefaults, Verdict, map_mailbox_columns
 from mailfleet.intake.placing import needed_rows
 from mailfleet.intake.tables import Problem, Table, open_table
 from mailfleet.intake.values import parse_name
+from mailfleet.model.words import AuthKind
+from mailfleet.providers.oauth.grants import Connected, load_connected
+from mailfleet.providers.oauth.source import TokenSource
 
 SPEAK_EVERY = 3.0  # chosen: seconds between two lines of progress where there is no terminal
 
@@ -56,8 +62,11 @@ def import_command() -> None:
 @click.option("--account", default="", help="Of rows that name none.")
 @click.option("--identity", default="", help="Of new domains whose rows name none.")
 @click.option("--tags", default="", help="Further tags of every row, with commas between them.")
+@click.option("--acknowledge", default="", help="Why new domains join an identity stopped for complaints; kept.")
 @click.option("--yes", is_flag=True, help="Do not ask, in a terminal, before mailboxes that are there are changed.")
-def mailboxes_command(file: Path, dry_run: bool, check: bool, yes: bool, tags: str, **names: str) -> None:
+def mailboxes_command(
+    file: Path, dry_run: bool, check: bool, yes: bool, tags: str, acknowledge: str, **names: str
+) -> None:
     """Take in mailboxes: every row's verdict first, then the good rows are saved.
 
     Exit status 1 when a row was refused; that never keeps the others from being saved.
@@ -68,10 +77,15 @@ def mailboxes_command(file: Path, dry_run: bool, check: bool, yes: bool, tags: s
         table = open_table(file)
         fleet = load_fleet(it.connection)
         reviewed = _review(it, table, defaults, fleet)
+        asked = domains_to_acknowledge(it.connection, _domains(reviewed))
+        if not (why := acknowledge.strip()):
+            reviewed = [_unacknowledged(row, asked) for row in reviewed]
+        connected = load_connected(it.connection)
         _show(table, reviewed, every=dry_run)
+        _show_unconnected(reviewed, connected)
         if check:
-            reviewed = _checked(reviewed, fleet)
-        _save(it, fleet, reviewed, dry_run=dry_run, ask=console.is_terminal and not yes)
+            reviewed = _checked(it, reviewed, fleet, connected)
+        _save(it, fleet, reviewed, asked, why=why, dry_run=dry_run, ask=console.is_terminal and not yes)
     if any(row.verdict.kind == "refused" for row in reviewed):
         sys.exit(1)
 
@@ -87,6 +101,17 @@ def _review(it: Opened, table: Table, defaults: MailboxDefaults, fleet: FleetFil
     defaults = replace(defaults, allow_insecure=it.settings.allow_insecure, hard_cap=fleet.settings.hard_cap)
     stored = load_mailboxes(it.connection, it.vault.keyring)
     return review_mailboxes(table, defaults, fleet, stored)
+
+
+def _domains(reviewed: Sequence[Reviewed]) -> dict[str, str]:
+    """Those of mailboxes that are not refused, each with its identity."""
+    return {row.mailbox["domain"]: row.mailbox["identity"] for row in reviewed if row.mailbox is not None}
+
+
+def _unacknowledged(row: Reviewed, asked: Mapping[str, str]) -> Reviewed:
+    """The same, refused when its domain asks for an acknowledgement that was not given."""
+    why = asked.get(row.mailbox["domain"]) if row.mailbox is not None else None
+    return _failed(row, f'{why} To add it: --acknowledge "why".') if why else row
 
 
 def _show(table: Table, reviewed: Sequence[Reviewed], *, every: bool) -> None:
@@ -110,9 +135,19 @@ def _line(verdict: Verdict) -> str:
     return f"  line {verdict.line:<6} {verdict.kind:<9} {verdict.address} {details}".rstrip()
 
 
-def _checked(reviewed: Sequence[Reviewed], fleet: FleetFile) -> list[Reviewed]:
+def _show_unconnected(reviewed: Sequence[Reviewed], connected: Connected) -> None:
+    """What a person must do before mailboxes without a secret can log in."""
+    boxes = (row.mailbox for row in reviewed if row.mailbox is not None)
+    by_token = (box for box in boxes if box["auth"] == AuthKind.XOAUTH2 and not box["password"])
+    for account, count in Counter(f"{box['provider']}/{box['account']}" for box in by_token).items():
+        if account not in connected.accounts:
+            click.echo(f"  ! {account}: {count:,} log in by OAuth, once `mailfleet account connect {account}` was run.")
+
+
+def _checked(it: Opened, reviewed: Sequence[Reviewed], fleet: FleetFile, connected: Connected) -> list[Reviewed]:
     """The same, with those refused whose login failed."""
-    good = [row.mailbox for row in reviewed if row.mailbox is not None]
+    there = [row.mailbox for row in reviewed if row.mailbox is not None]
+    good = [mailbox for mailbox in there if can_be_checked(mailbox, connected.mailboxes)]
     ca_files = {provider.name: provider.ca_file for provider in fleet.providers}
     faults: dict[str, str] = {}
     with _progress(len(good)) as step:
@@ -121,13 +156,29 @@ def _checked(reviewed: Sequence[Reviewed], fleet: FleetFile) -> list[Reviewed]:
             faults.update({mailbox["address"]: fault} if fault else {})
             step(len(faults))
 
-        asyncio.run(check_mailboxes(good, ca_files, on_result=hear))
+        asyncio.run(_check(it, good, ca_files, connected, hear))
     after = [_failed(row, faults.get(row.verdict.address, "")) for row in reviewed]
     for row in after:
         if row.verdict.address in faults:
             click.echo(_line(row.verdict))
     click.echo(f"Logins checked: {len(good) - len(faults):,} work, {len(faults):,} fail.")
+    if unchecked := len(there) - len(good):
+        click.echo(f"Not checked: {unchecked:,} that log in by OAuth; `mailfleet account check ACCOUNT --each` does.")
     return after
+
+
+async def _check(
+    it: Opened,
+    mailboxes: Sequence[Stored],
+    ca_files: Mapping[str, str],
+    connected: Connected,
+    hear: Callable[[Stored, str], None],
+) -> None:
+    source = TokenSource(it.conninfo, it.vault.keyring)
+    try:
+        await check_mailboxes(mailboxes, ca_files, on_result=hear, tokens=Tokens(source, connected.mailboxes))
+    finally:
+        await source.close()
 
 
 def _failed(row: Reviewed, fault: str) -> Reviewed:
@@ -157,8 +208,18 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     yield step
 
 
-def _save(it: Opened, fleet: FleetFile, reviewed: Sequence[Reviewed], *, dry_run: bool, ask: bool) -> None:
+def _save(
+    it: Opened,
+    fleet: FleetFile,
+    reviewed: Sequence[Reviewed],
+    asked: Mapping[str, str],
+    *,
+    why: str,
+    dry_run: bool,
+    ask: bool,
+) -> None:
     mailboxes = list(to_save(reviewed))
+    acknowledged = {box["domain"]: asked[box["domain"]] for box in mailboxes if box["domain"] in asked}
     _show_needed(needed_rows(fleet, mailboxes))
     changed = sum(row.verdict.kind == "changed" for row in reviewed)
     if dry_run:
@@ -168,8 +229,16 @@ def _save(it: Opened, fleet: FleetFile, reviewed: Sequence[Reviewed], *, dry_run
     else:
         if ask and changed:
             confirm(f"Change {changed:,} mailboxes that are there?")
-        save_mailboxes(it.connection, it.vault.keyring, fleet, mailboxes)
+        with it.connection.transaction():
+            save_mailboxes(it.connection, it.vault.keyring, fleet, mailboxes)
+            held = hold_unchecked(it.connection, [mailbox["domain"] for mailbox in mailboxes])
+            if acknowledged:
+                record_acknowledgements(it.connection, acknowledged, why=why, by=getpass.getuser())
         click.echo(f"Saved {len(mailboxes) - changed:,} new mailboxes, {changed:,} changed ones.")
+        if acknowledged:
+            click.echo(f"Kept, with your name and reason: {', '.join(sorted(acknowledged))} joined a stopped identity.")
+        if held:
+            click.echo(f"Domains that wait for their first good DNS check: {held:,}; `mailfleet dns` checks them now.")
 
 
 def _show_needed(needed: FleetFile) -> None:

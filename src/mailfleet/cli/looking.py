@@ -119,12 +119,17 @@ def why_contact(address: str) -> None:
         row = rows[0]
         enrollments = _rows(it.connection, "contact_enrollments", {"contact": row["id"]})
         messages = _rows(it.connection, "contact_messages", {"contact": row["id"]})
+        events = _rows(it.connection, "contact_events", {"contact": row["id"]})
+        questions = _rows(it.connection, "contact_questions", {"contact": row["id"]})
     mailbox = row["mailbox"] or "none yet"
     console.print(f"[bold]{plain(row['address'])}[/], lawful basis: {row['lawful_basis']}; mailbox: {mailbox}.")
     if row["suppressed"]:
         console.print(f"Suppressed since {moment(row['suppressed_at'])}: {plain(row['suppressed'])}.")
-    _print("Campaigns", enrollments, ("campaign", "state", "next_step", "next_at", "reason"))
+    for question in questions:
+        console.print(f"Mail {question['id']} waits for your word since {moment(question['read_at'])}.")
+    _print("Campaigns", enrollments, ("campaign", "state", "next_step", "next_at", "paused_until", "reason"))
     _print("Letters", messages, ("step", "state", "due_at", "settled_at", "mailbox", "attempts", "subject", "reason"))
+    _print("Learned", events, ("at", "kind", "is_hard", "step", "mail", "matched_by", "enhanced", "text"))
 
 
 def _rows(connection: Connection, name: str, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:

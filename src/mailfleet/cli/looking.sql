@@ -73,10 +73,22 @@ LEFT JOIN LATERAL (SELECT reason, created_at FROM suppression WHERE digest = ANY
 WHERE c.address_key = %(name)s
 
 -- name: contact_enrollments
-SELECT g.name AS campaign, e.state, e.next_step, e.next_at, e.reason_code, e.reason
+SELECT g.name AS campaign, e.state, e.next_step, e.next_at, e.reason_code, e.reason,
+       CASE WHEN e.state = 'active' AND e.paused_until > clock_timestamp() THEN e.paused_until END AS paused_until
 FROM enrollment e JOIN campaign g ON g.id = e.campaign_id WHERE e.contact_id = %(contact)s ORDER BY e.id
 
 -- name: contact_messages
 SELECT s.number AS step, m.state, m.due_at, m.settled_at, m.reason, m.attempts, b.address AS mailbox, m.subject
 FROM message m JOIN step s ON s.id = m.step_id JOIN mailbox b ON b.id = m.mailbox_id
 WHERE m.contact_id = %(contact)s ORDER BY m.id
+
+-- name: contact_events
+-- What came back about a contact's letters; without a mail, by the opt-out page.
+SELECT v.at, v.kind, v.is_hard, v.enhanced, v.text, s.number AS step, v.incoming_id AS mail, i.matched_by
+FROM event v JOIN message m ON m.id = v.message_id JOIN step s ON s.id = m.step_id
+LEFT JOIN incoming i ON i.id = v.incoming_id
+WHERE v.contact_id = %(contact)s ORDER BY v.at, v.id
+
+-- name: contact_questions
+SELECT id, read_at, question FROM incoming
+WHERE contact_id = %(contact)s AND decided_at IS NULL AND question <> '' ORDER BY id

@@ -1,25 +1,25 @@
 """opt-out: the public page on a host of its own."""
 
+from dataclasses import replace
+
 import click
 
 from mailfleet.base.log import configure_log
 from mailfleet.base.settings import read_settings
-from mailfleet.panel.opt_out.service import LISTEN, LISTEN_VARIABLE, PROXIES, PROXIES_VARIABLE, page_options, serve
+from mailfleet.panel.opt_out.service import page_options, serve
 
 
 @click.command("opt-out")
-@click.option("--listen", default=LISTEN, show_default=True, envvar=LISTEN_VARIABLE, metavar="HOST:PORT")
+@click.option("--listen", metavar="HOST:PORT", help="Where; without it MAILFLEET_OPT_OUT_LISTEN, or 127.0.0.1:8320.")
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
-    default=PROXIES.split(),
-    show_default=True,
-    envvar=PROXIES_VARIABLE,
     metavar="ADDRESS",
-    help="An address or network whose X-Forwarded-For is believed; may be given again.",
+    help="An address or network whose X-Forwarded-For is believed; may be given again. Without it"
+    " MAILFLEET_OPT_OUT_PROXIES, or this machine.",
 )
-def opt_out_command(listen: str, proxies: tuple[str, ...]) -> None:
+def opt_out_command(listen: str | None, proxies: tuple[str, ...]) -> None:
     """Run the public opt-out page alone, against the database that MAILFLEET_DATABASE_URL names, until Ctrl-C."""
     settings = read_settings()
     configure_log(settings.log_level, process="opt-out page")
@@ -27,6 +27,11 @@ def opt_out_command(listen: str, proxies: tuple[str, ...]) -> None:
         raise click.UsageError(
             "Name the common database by MAILFLEET_DATABASE_URL; on one machine `mailfleet up` serves the page."
         )
-    options = page_options(listen, list(proxies))
-    click.echo(f"The opt-out page listens at {listen}. Home: {settings.home}. Stop with Ctrl-C.")
-    serve(settings, options, with_parent=False)
+    settings = replace(
+        settings,
+        opt_out_listen=listen or settings.opt_out_listen,
+        opt_out_proxies=proxies or settings.opt_out_proxies,
+    )
+    page_options(settings)
+    click.echo(f"The opt-out page listens at {settings.opt_out_listen}. Home: {settings.home}. Stop with Ctrl-C.")
+    serve(settings, with_parent=False)

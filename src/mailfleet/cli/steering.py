@@ -1,4 +1,4 @@
-"""limits, hold, lift, suppress, ambiguous, resolve: what a person decides."""
+"""limits, hold, lift, ambiguous, resolve: what a person decides."""
 
 import getpass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from mailfleet.model.words import ScopeKind
 from mailfleet.outbox.ambiguous import list_ambiguous, resolve
 from mailfleet.outbox.limit_rows import OPERATOR, read_limits, set_limit
 from mailfleet.outbox.limits import Window
-from mailfleet.outbox.stops import hold, lift, scope_key, suppress
+from mailfleet.outbox.stops import hold, lift, scope_key
 
 MOST = 2**31 - 1  # what the column holds
 kind_argument = click.argument("kind", type=click.Choice([kind.value for kind in ScopeKind]))
@@ -104,7 +104,7 @@ def _window(text: str) -> Window:
 @click.option("--reason", required=True, help="Why; shown wherever the hold is.")
 @click.option("--for", "length", help='How long, such as "2 hours"; without it until lifted.')
 def hold_command(kind: str, name: str, reason: str, length: str | None) -> None:
-    """Stop a mailbox, domain, account, provider, identity, campaign, recipient_domain, sender_host, or the fleet."""
+    """Stop a mailbox, a domain, an account, or whatever else KIND names; the fleet needs no NAME."""
     scope = _named(kind, name)
     if not reason.strip():
         raise InputError("Say why: --reason is empty.")
@@ -126,20 +126,6 @@ def lift_command(kind: str, name: str) -> None:
     with opened() as it:
         lifted = lift(it.connection, scope, name, lifted_by=getpass.getuser())
     click.echo(f"Lifted {lifted} hold{'s' if lifted != 1 else ''}." if lifted else "Nothing was held there.")
-
-
-@click.command("suppress")
-@click.argument("target")
-@click.option("--reason", default="asked not to be written to", show_default=True)
-def suppress_command(target: str, reason: str) -> None:
-    """Never write to TARGET again: an address, or a domain with all below it. There is no way back by import."""
-    with opened() as it:
-        stopped = suppress(
-            it.connection, it.vault.digester, target, reason=reason, source=f"operator {getpass.getuser()}"
-        )
-    click.echo(
-        f"Suppressed {target}: {stopped.enrollments} campaigns of contacts ended, {stopped.messages} letters cancelled."
-    )
 
 
 @click.command("ambiguous")

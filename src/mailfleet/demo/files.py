@@ -1,12 +1,12 @@
 """The files a person would have: fleet.toml, mailboxes.csv, contacts.csv, campaign.toml, and the sandbox's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from mailfleet.intake.fleet_dump import write_value
 from mailfleet.intake.values import write_duration
-from mailfleet.providers.sandbox.config import Faults, write_config
+from mailfleet.providers.sandbox.config import Faults, Personas, write_config
 from mailfleet.providers.sandbox.fleet import (
     SandboxFleet,
     make_contacts,
@@ -38,6 +38,23 @@ FAULTS = Faults(
 )
 
 
+# chosen: some hundred who answer in one run of 3,000 contacts; they are quicker than people
+PEOPLE = Personas(
+    reply=0.06,
+    refusal=0.02,
+    auto_reply=0.03,
+    bounce=0.02,
+    odd_bounce=0.01,
+    complaint=0.001,
+    opt_out_link=0.02,
+    opt_out_mail=0.01,
+    second_letter=0.3,
+    junk=0.1,
+    delay=(0.2, 1.5),
+)
+BURNING = 0.4  # chosen: the share of the first domain's letters that are complained of
+
+
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
     """How large the pretend world is."""
@@ -55,6 +72,11 @@ class DemoFiles:
 
     folder: Path
     fleet: SandboxFleet
+
+    @property
+    def burning(self) -> str:
+        """The domain whose letters are complained of."""
+        return self.fleet.mailboxes[0].domain
 
     @property
     def ledger(self) -> Path:
@@ -82,8 +104,8 @@ class DemoFiles:
         return {name: self.folder / f"{name}.toml" for name in names}
 
 
-def write_sandbox(options: DemoOptions, folder: Path) -> DemoFiles:
-    """The fleet and its providers; their ports are not known before they run."""
+def write_sandbox(options: DemoOptions, folder: Path, opt_out_page: str) -> DemoFiles:
+    """The fleet and its providers; their ports are not known before they run. `opt_out_page`: where links lead."""
     domains = max(1, min(400, options.mailboxes // 3))
     accounts = max(1, min(12, domains))
     fleet = make_fleet(
@@ -95,7 +117,9 @@ def write_sandbox(options: DemoOptions, folder: Path) -> DemoFiles:
         identities=min(2, accounts),
     )
     files = DemoFiles(folder, fleet)
-    write_config(sandbox_config(fleet, files.ledger, faults=FAULTS, latency=(0.005, 0.05)), files.sandbox)
+    people = replace(PEOPLE, burning={files.burning: BURNING}, opt_out_at=opt_out_page)
+    config = sandbox_config(fleet, files.ledger, faults=FAULTS, latency=(0.005, 0.05), personas=people)
+    write_config(config, files.sandbox)
     return files
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,24 +20,21 @@ from mailfleet.base.clock import monotonic
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import SetupError
 from mailfleet.base.postgres import DATABASE, EmbeddedPostgres
-from mailfleet.base.settings import read_settings
-from mailfleet.demo.files import PACE_SECONDS, DemoFiles, DemoOptions, list_name, write_fleet, write_sandbox
+from mailfleet.demo.files import DemoFiles, DemoOptions, list_name, write_fleet, write_sandbox
 from mailfleet.demo.progress import ProgressView, Tally, read_tally
-from mailfleet.demo.report import WAITING, DemoReport, judge_demo, moment_of, slowest_stop
+from mailfleet.demo.report import DemoReport, read_report
+from mailfleet.health.store import save_health_tunables
+from mailfleet.health.tunables import HealthTunables
+from mailfleet.inbox.rhythm import Rhythm, save_rhythm
 from mailfleet.model.schema import migrate
-from mailfleet.outbox.stops import suppress
-from mailfleet.outbox.tunables import Tunables, load_tunables, save_tunables
-from mailfleet.outbox.vault import Vault, open_vault
+from mailfleet.outbox.tunables import load_tunables, save_tunables
 from mailfleet.providers.sandbox.child import SandboxProcess
-from mailfleet.providers.sandbox.judge import OptOut
 from mailfleet.providers.sandbox.ledger import read_ledger
-from mailfleet.sending.supervisor import Supervisor
+from mailfleet.sending.supervisor import EVERYTHING, Supervisor
 
 STEPS = 3
 LONGEST = 300.0  # chosen: seconds after which the demo reports what it has
-STOP_SHARE = 0.4  # chosen: how much has left when some say no
-SAYING_NO = 0.01  # chosen: the share of contacts that say no in mid-run
-KILL_EVERY = 4.0  # chosen: seconds between two kills of a sender
+KILL_EVERY = 4.0  # chosen: seconds between two kills of a process; every second one is no sender
 RESTART_AFTER = (10.0, 22.0)  # chosen: seconds at which PostgreSQL is restarted, then killed
 LAST_WORD = 30.0  # chosen: seconds for the last journal to be settled
 OPEN = """
@@ -56,19 +54,19 @@ class Demo:
         self._console = console
         self._home = folder / "home"
         self._chance = random.Random(f"demo {options.seed}")
-        self._opt_outs: list[OptOut] = []
+        self._page = f"127.0.0.1:{_free_port()}"
         self._kills = self._restarts = 0
         self._chaos_at = monotonic()
         self._note = ""
 
     def run(self, tell: Callable[[DemoReport, Path], None]) -> DemoReport:
-        """1. providers. 2. database. 3. files in, campaigns started. 4. senders until all is sent. 5. the judge.
+        """1. providers. 2. database. 3. files in, campaigns started. 4. all processes until all is sent. 5. the judge.
 
         `tell` gets the report and the home directory while providers and database still run.
         """
         began_at = monotonic()
         with ExitStack() as stack:
-            files = write_sandbox(self._options, self._folder)
+            files = write_sandbox(self._options, self._folder, f"http://{self._page}")
             self._console.print(f"Sandbox: {len(files.fleet.providers)} providers with real SMTP and IMAP on loopback.")
             sandbox = stack.enter_context(SandboxProcess(files.sandbox))
             self._postgres = stack.enter_context(EmbeddedPostgres(self._home / "postgres"))
@@ -86,8 +84,7 @@ class Demo:
         self._command("apply", str(files.fleet_toml), "--yes")
         self._command("import", "mailboxes", str(files.mailboxes_csv), "--yes")
         with connect(self._conninfo, name="mailfleet demo") as connection:
-            shortened = load_tunables(connection)
-            save_tunables(connection, _in_seconds(shortened))
+            _in_seconds(connection)
         for number, (name, campaign) in enumerate(files.campaigns.items()):
             self._command("import", "contacts", str(files.contacts_csv[number]), "--list", list_name(number))
             self._command("campaign", "add", str(campaign))
@@ -110,10 +107,14 @@ class Demo:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {"MAILFLEET_HOME": str(self._home), "MAILFLEET_DATABASE_URL": ""}
+        return {
+            "MAILFLEET_HOME": str(self._home),
+            "MAILFLEET_DATABASE_URL": "",
+            "MAILFLEET_OPT_OUT_LISTEN": self._page,
+        }
 
     def _send(self, files: DemoFiles) -> None:
-        """Senders and planner run until nothing more will leave soon."""
+        """Everything runs until nothing more will leave soon."""
         self._began_at = self._moved_at = monotonic()
         self._last = Tally()
         with ProgressView(self._console, self._options.contacts * STEPS) as view:
@@ -122,10 +123,12 @@ class Demo:
                 self._conninfo,
                 least=self._options.senders,
                 most=self._options.senders,
+                services=EVERYTHING,
                 environment=self._environment,
                 each_turn=self._turn,
                 turn_seconds=0.5,
             )
+            self._supervisor.start()
             self._supervisor.run()
         self._settle_what_was_killed()
 
@@ -143,8 +146,6 @@ class Demo:
         if tally != self._last:
             self._last, self._moved_at = tally, monotonic()
         self._view.show(tally, senders, self._note)
-        if not self._opt_outs and tally.sent >= STOP_SHARE * self._options.contacts * STEPS:
-            self._say_no(connection)
         if self._options.is_chaos:
             self._wreak()
         if self._is_over(connection):
@@ -156,25 +157,8 @@ class Demo:
         is_still = now - self._moved_at > STILL
         return (row is not None and row.n == 0) or is_still or now - self._began_at > LONGEST
 
-    def _say_no(self, connection: Connection) -> None:
-        """Some contacts ask not to be written to, while their letters are on their way."""
-        vault = self._vault(connection)
-        rows = connection.execute(
-            "SELECT c.address_key FROM enrollment e JOIN contact c ON c.id = e.contact_id WHERE e.state = 'active'"
-            " ORDER BY c.id"
-        ).fetchall()
-        count = max(1, round(SAYING_NO * self._options.contacts))
-        for row in self._chance.sample(rows, min(count, len(rows))):
-            suppress(connection, vault.digester, row.address_key, reason="said no in the demo", source="demo")
-            self._opt_outs.append(OptOut(row.address_key, moment_of(connection)))
-        self._note = f"said no: {len(self._opt_outs)}"
-
-    def _vault(self, connection: Connection) -> Vault:
-        settings = read_settings({**os.environ, **self._environment})
-        return open_vault(connection, settings)
-
     def _wreak(self) -> None:
-        """Kills a sender every few seconds; PostgreSQL is restarted once, and killed once."""
+        """Kills a process every few seconds; PostgreSQL is restarted once, and killed once."""
         now = monotonic()
         due = [at for at in RESTART_AFTER[self._restarts :] if now - self._began_at >= at]
         if due:
@@ -185,35 +169,44 @@ class Demo:
             else:
                 self._postgres.kill()
                 self._postgres.start()
-        elif now - self._chaos_at >= KILL_EVERY and (senders := self._supervisor.pool.senders):
+        elif now - self._chaos_at >= KILL_EVERY:
             self._chaos_at = now
-            self._chance.choice(senders).kill()
-            self._kills += 1
-            self._note = f"{self._kills} senders killed"
+            senders, services = self._supervisor.pool.senders, self._supervisor.services
+            victims = senders if self._kills % 2 == 0 else services
+            if victims:
+                self._chance.choice(victims).kill()
+                self._kills += 1
+                self._note = f"{self._kills} processes killed"
 
     def _judge(self, files: DemoFiles, seconds: float) -> DemoReport:
         ledger = read_ledger(files.ledger)
         with connect(self._conninfo, name="mailfleet demo") as connection:
-            judged = judge_demo(connection, ledger, files.fleet, self._opt_outs, timedelta(seconds=PACE_SECONDS))
-            row = connection.execute("SELECT count(*) AS n FROM message WHERE state = 'ambiguous'").fetchone()
-            waiting = connection.execute(WAITING).fetchall()
-        return DemoReport(
-            judged=judged,
-            mailboxes=len(files.fleet.mailboxes),
-            contacts=self._options.contacts,
-            ambiguous=row.n if row is not None else 0,
-            waiting=waiting,
-            said_no=len(self._opt_outs),
-            kills=self._kills,
-            restarts=self._restarts,
-            seconds=seconds,
-            slowest_stop=slowest_stop(ledger, self._opt_outs),
-        )
+            return read_report(
+                connection,
+                ledger,
+                files,
+                contacts=self._options.contacts,
+                kills=self._kills,
+                restarts=self._restarts,
+                seconds=seconds,
+            )
 
 
-def _in_seconds(tunables: Tunables) -> Tunables:
-    """The demo's hour is a minute: what was refused for now is tried again in seconds."""
-    return replace(tunables, retry_first=timedelta(seconds=3), retry_longest=timedelta(seconds=3))
+def _in_seconds(connection: Connection) -> None:
+    """The demo's hour is a minute: what was refused for now is tried again in seconds, a mailbox is read as often, and
+    a domain of three mailboxes is judged by what it can write.
+    """
+    short = timedelta(seconds=3)
+    save_tunables(connection, replace(load_tunables(connection), retry_first=short, retry_longest=short))
+    save_rhythm(connection, Rhythm(least_wait=short, most_wait=2 * short, first_retry=short))
+    save_health_tunables(connection, HealthTunables(judge_after=short, complaint_floor=8))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextmanager

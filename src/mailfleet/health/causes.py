@@ -5,7 +5,8 @@
    above any more; unless such parts (two at least) are nearly all of it. A scope whose letters all lie in one scope
    of another kind has no parts of that kind: it is the narrower one. Two that explain each other: the one with fewer
    letters. What explains a candidate and is below the floor itself is the cause all the same: the floor is met by the
-   candidate, and never is a wider scope stopped than burns.
+   candidate, and never is a wider scope stopped than burns. One event alone explains nothing: of a letter to each of
+   many small receivers every refused one would be its receiver's opinion.
 3. Of those that stand, a scope is a cause when it explains more events than every other that shares letters with it;
    between equals, the narrower kind. Its letters are then accounted for, and it begins again.
 
@@ -13,9 +14,9 @@ So one dead list is one cause, whatever it did to the mailboxes that wrote to it
 account of clean ones.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailfleet.health.rates import Rate
 from mailfleet.health.scopes import RANK, Scope
@@ -62,17 +63,6 @@ class Tally:
     events: int
     receivers: frozenset[str]
 
-    @classmethod
-    def of(cls, counted: Iterable[Counted]) -> "Tally":
-        letters = events = 0
-        receivers = set()
-        for one in counted:
-            letters += one.letters
-            events += one.events
-            if one.events:
-                receivers.add(one.receiver)
-        return cls(letters, events, frozenset(receivers))
-
     @property
     def rate(self) -> Rate:
         return Rate(min(self.events, self.letters), self.letters)
@@ -91,50 +81,100 @@ class Cause:
 ThresholdOf = Callable[[Scope], Threshold | None]
 
 
+PATTERN = 2  # chosen: events with which a scope that is no candidate itself may explain another
+
+
 def find_causes(
     counted: Sequence[Counted], threshold_of: ThresholdOf, *, explained_share: float
 ) -> tuple[list[Cause], list[Counted]]:
     """The causes, and the letters that none accounts for. A scope without a threshold is no cause."""
     causes: list[Cause] = []
-    rest = list(counted)
-    while found := _Round(rest, threshold_of, explained_share).find():
-        taken = {cell for one in found for cell in one.cells}
-        causes += [one.cause(rest) for one in found]
-        rest = [one for cell, one in enumerate(rest) if cell not in taken]
-    return sorted(causes, key=lambda cause: (-cause.tally.events, RANK[cause.scope.kind], cause.scope.key)), rest
+    search = _Search(counted, threshold_of, explained_share)
+    while found := search.find():
+        causes += [one.cause(counted) for one in found]
+        search.take({cell for one in found for cell in one.cells})
+    return sorted(causes, key=lambda cause: (-cause.tally.events, RANK[cause.scope.kind], cause.scope.key)), search.rest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Suspect:
     """A scope that met with the event, and where its letters stand among those not accounted for."""
 
     scope: Scope
-    tally: Tally
     threshold: Threshold
-    cells: tuple[int, ...]
+    cells: dict[int, None] = field(default_factory=dict)
+    letters: int = 0
+    events: int = 0
+    receivers: Counter[str] = field(default_factory=Counter)
+
+    def add(self, cell: int, one: Counted) -> None:
+        self.cells[cell] = None
+        self.letters += one.letters
+        if one.events:
+            self.events += one.events
+            self.receivers[one.receiver] += 1
+
+    def drop(self, cell: int, one: Counted) -> None:
+        del self.cells[cell]
+        self.letters -= one.letters
+        if one.events:
+            self.events -= one.events
+            self.receivers[one.receiver] -= 1
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.letters, self.events, frozenset(+self.receivers))
 
     @property
     def weight(self) -> tuple[int, int, str]:
         """More events explained, then the narrower kind."""
-        return self.tally.events, -RANK[self.scope.kind], self.scope.key
+        return self.events, -RANK[self.scope.kind], self.scope.key
 
-    def cause(self, rest: Sequence[Counted]) -> Cause:
-        return Cause(self.scope, self.tally, self.threshold, tuple(rest[cell] for cell in self.cells))
+    def cause(self, counted: Sequence[Counted]) -> Cause:
+        return Cause(self.scope, self.tally, self.threshold, tuple(counted[cell] for cell in self.cells))
 
 
-class _Round:
-    """One look at the letters that are not accounted for yet."""
+class _Search:
+    """The letters that are not accounted for yet, and what they say of each scope. What a round takes away changes the
+    scopes that had a part in it, and no others."""
 
-    def __init__(self, rest: Sequence[Counted], threshold_of: ThresholdOf, explained_share: float) -> None:
-        self._rest, self._explained_share = rest, explained_share
-        self._suspects = {one.scope: one for one in _suspects(rest, threshold_of)}
-        self._kinds = {scope.kind for scope in self._suspects}
-        self._burning = {scope for scope, one in self._suspects.items() if one.threshold.is_above(one.tally)}
-        self._candidates = {
-            scope: self._suspects[scope]
-            for scope in self._burning
-            if self._suspects[scope].threshold.is_over(self._suspects[scope].tally)
-        }
+    def __init__(self, counted: Sequence[Counted], threshold_of: ThresholdOf, explained_share: float) -> None:
+        self._counted, self._explained_share = counted, explained_share
+        self._suspects = _suspects(counted, threshold_of)
+        self._left = dict.fromkeys(range(len(counted)))
+        self._parts: dict[str, list[Scope | None]] = {}
+        self._candidates: dict[Scope, _Suspect] = {}
+        self._explaining: set[Scope] = set()
+        for one in self._suspects.values():
+            self._look_at(one)
+
+    @property
+    def rest(self) -> list[Counted]:
+        return [self._counted[cell] for cell in self._left]
+
+    def take(self, cells: Iterable[int]) -> None:
+        """These letters are accounted for."""
+        touched: dict[Scope, _Suspect] = {}
+        for cell in cells:
+            del self._left[cell]
+            one = self._counted[cell]
+            for scope in one.scopes:
+                if (suspect := self._suspects.get(scope)) is not None:
+                    suspect.drop(cell, one)
+                    touched[scope] = suspect
+        for suspect in touched.values():
+            self._look_at(suspect)
+
+    def _look_at(self, one: _Suspect) -> None:
+        self._candidates.pop(one.scope, None)
+        self._explaining.discard(one.scope)
+        tally = one.tally
+        if not one.threshold.is_above(tally):
+            return
+        if one.threshold.is_over(tally):
+            self._candidates[one.scope] = one
+        if one.scope in self._candidates or one.events >= PATTERN:
+            self._explaining.add(one.scope)
 
     def find(self) -> list[_Suspect]:
         """The causes that can be told apart now; empty when there are none."""
@@ -150,41 +190,54 @@ class _Round:
     def _explanations(self, one: _Suspect) -> set[Scope]:
         """The scopes of another kind without which the candidate would not be over: they explain it, not it them."""
         found: set[Scope] = set()
-        for kind in self._kinds - {one.scope.kind}:
-            parts: dict[Scope | None, list[Counted]] = defaultdict(list)
+        for kind in {scope.kind for scope in self._explaining} - {one.scope.kind}:
+            of = self._parts_of(kind)
+            letters: dict[Scope | None, int] = defaultdict(int)
+            events: dict[Scope | None, int] = defaultdict(int)
             for cell in one.cells:
-                counted = self._rest[cell]
-                parts[next((scope for scope in counted.scopes if scope.kind == kind), None)].append(counted)
-            if len(parts) > 1:
-                found |= self._explained_by(one, parts)
+                letters[of[cell]] += self._counted[cell].letters
+                events[of[cell]] += self._counted[cell].events
+            if len(letters) > 1:
+                found |= self._explained_by(one, {part: _tally(letters[part], events[part]) for part in letters})
         return found
 
-    def _explained_by(self, one: _Suspect, parts: Mapping[Scope | None, list[Counted]]) -> set[Scope]:
-        tallies = {scope: Tally.of(part) for scope, part in parts.items() if scope in self._burning}
-        burning = {scope for scope, tally in tallies.items() if scope and one.threshold.is_above(tally)}
-        burnt = sum(tallies[scope].letters for scope in burning)
-        if len(burning) > 1 and burnt >= self._explained_share * one.tally.letters:
+    def _explained_by(self, one: _Suspect, parts: Mapping[Scope | None, Tally]) -> set[Scope]:
+        burning = {
+            scope
+            for scope, tally in parts.items()
+            if scope is not None and scope in self._explaining and one.threshold.is_above(tally)
+        }
+        burnt = sum(parts[scope].letters for scope in burning)
+        if len(burning) > 1 and burnt >= self._explained_share * one.letters:
             return set()
-        rest = [counted for scope, part in parts.items() if scope not in burning for counted in part]
-        return set() if one.threshold.is_above(Tally.of(rest)) else burning
+        events = one.events - sum(parts[scope].events for scope in burning)
+        return set() if one.threshold.is_above(_tally(one.letters - burnt, events)) else burning
+
+    def _parts_of(self, kind: str) -> list[Scope | None]:
+        """Of each cell its scope of a kind."""
+        if kind not in self._parts:
+            self._parts[kind] = [
+                next((scope for scope in one.scopes if scope.kind == kind), None) for one in self._counted
+            ]
+        return self._parts[kind]
 
 
-def _suspects(rest: Sequence[Counted], threshold_of: ThresholdOf) -> list[_Suspect]:
+def _tally(letters: int, events: int) -> Tally:
+    return Tally(letters, events, frozenset())
+
+
+def _suspects(counted: Sequence[Counted], threshold_of: ThresholdOf) -> dict[Scope, _Suspect]:
     """Every scope that met with the event and has a threshold. Most have no event: those are not even counted."""
-    thresholds = {
-        scope: threshold
-        for scope in {scope for one in rest if one.events for scope in one.scopes}
+    suspects = {
+        scope: _Suspect(scope, threshold)
+        for scope in {scope for one in counted if one.events for scope in one.scopes}
         if (threshold := threshold_of(scope))
     }
-    cells: dict[Scope, list[int]] = defaultdict(list)
-    for cell, one in enumerate(rest):
+    for cell, one in enumerate(counted):
         for scope in one.scopes:
-            if scope in thresholds:
-                cells[scope].append(cell)
-    return [
-        _Suspect(scope, Tally.of(rest[cell] for cell in members), thresholds[scope], tuple(members))
-        for scope, members in cells.items()
-    ]
+            if (suspect := suspects.get(scope)) is not None:
+                suspect.add(cell, one)
+    return suspects
 
 
 def _heaviest(standing: Sequence[_Suspect]) -> list[_Suspect]:
@@ -197,4 +250,4 @@ def _heaviest(standing: Sequence[_Suspect]) -> list[_Suspect]:
 
 
 def _smallest(suspects: Iterable[_Suspect]) -> _Suspect:
-    return min(suspects, key=lambda one: (one.tally.letters, RANK[one.scope.kind], one.scope.key))
+    return min(suspects, key=lambda one: (one.letters, RANK[one.scope.kind], one.scope.key))

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mailfleet.health.scopes import CONTACT_LIST, Place, Scope
 from mailfleet.health.tunables import HealthTunables
 from mailfleet.model.words import Family, ScopeKind
+
+READING = "imap"
+"""The host of what a watcher tried: whoever reads, it is the mailbox's server that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """The latest attempt of a mailbox from one sender host. `trouble` None: the server took the letter or judged it.
+    """The latest attempt of a mailbox from one sender host, or its latest reading (host READING).
 
-    `until`: when a rate-limit reply lets us try again.
+    `trouble` None: the server took the letter or judged it; the inbox was read. `until`: when a rate-limit reply lets
+    us try again.
     """
 
     mailbox_id: int
@@ -35,6 +39,10 @@ class Attempted:
     at: datetime
     trouble: Family | None = None
     until: datetime | None = None
+
+    @property
+    def is_reading(self) -> bool:
+        return self.host == READING
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,8 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class StandingHold:
-    """A hold in force; `family` None: a person's. `cause`: the scope whose incident it belongs to, if that is
-    another."""
+    """A hold in force; `family` None: a person's. `cause`: the scope whose incident it belongs to, if that is another.
+    `has_trial`: whether one follows it."""
 
     id: int
     scope: Scope
@@ -62,6 +70,7 @@ class StandingHold:
     until: datetime | None
     reason: str = ""
     cause: Scope | None = None
+    has_trial: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,11 @@ class Facts:
         by_cause = {(trial.cause, trial.family): trial for trial in ordered if trial.cause}
         return by_cause | self.latest_trial
 
+    def normal(self, scope: Scope) -> int:
+        """Letters a day of a scope that is well; the fleet's for a scope that is no set of mailboxes."""
+        mailboxes = self.mailboxes_of.get(scope, self.place_of.keys())
+        return sum(self.place_of[mailbox].letters_a_day for mailbox in mailboxes)
+
     def resumed_at(self, scopes: Iterable[Scope], family: Family) -> datetime | None:
         """When the latest hold of the family on any of the scopes ended."""
         ended = [trial.ended_at for scope in scopes if (trial := self.latest_trial.get((scope, family)))]
@@ -135,11 +149,16 @@ def scopes_of_cell(facts: Facts, cell: Cell) -> tuple[Scope, ...]:
     """Every scope that the cell's letters count in; none for a mailbox that is no more."""
     if (own := facts.scopes_of.get(cell.mailbox_id)) is None:
         return ()
-    found = [*own, Scope(ScopeKind.CAMPAIGN, str(cell.campaign_id))]
-    if cell.list_id:
-        found.append(Scope(CONTACT_LIST, str(cell.list_id)))
-    if cell.recipient_provider:
-        found.append(Scope(ScopeKind.RECIPIENT_PROVIDER, cell.recipient_provider))
+    return own + _scopes_of_letters(cell.campaign_id, cell.list_id, cell.recipient_provider)
+
+
+@lru_cache(maxsize=65_536)
+def _scopes_of_letters(campaign_id: int, list_id: int, recipient_provider: str) -> tuple[Scope, ...]:
+    found = [Scope(ScopeKind.CAMPAIGN, str(campaign_id))]
+    if list_id:
+        found.append(Scope(CONTACT_LIST, str(list_id)))
+    if recipient_provider:
+        found.append(Scope(ScopeKind.RECIPIENT_PROVIDER, recipient_provider))
     return tuple(found)
 
 

@@ -37,7 +37,8 @@ class Finding:
     """`scope` is the cause; `targets` what is stopped or slowed for it (a list's campaigns), empty for a warning.
 
     `reason`: one clause for a person. `ladder` None: until a person lifts it. `not_before`: a server named this moment.
-    `letters_a_day`: at stake, for causes that are no set of mailboxes; else those of its mailboxes count.
+    `letters_a_day`: at stake, for causes that are no set of mailboxes; else those of its mailboxes count. `did` and
+    `todo`: what a person is told, where it is not what the family says.
     """
 
     family: Family
@@ -49,6 +50,8 @@ class Finding:
     ladder: Ladder | None = None
     not_before: datetime | None = None
     letters_a_day: int | None = None
+    did: str = ""
+    todo: str = ""
 
 
 def count(facts: Facts, family: Family) -> list[Counted]:

@@ -12,7 +12,7 @@ from mailfleet.health.findings import Finding, Level
 from mailfleet.health.orders import is_wider
 from mailfleet.health.rules import Judgement
 from mailfleet.health.scopes import RANK, Scope
-from mailfleet.health.sentences import Names, describe_cause, until, what_was_done
+from mailfleet.health.sentences import ADVICE, Names, describe_cause, until, what_was_done
 from mailfleet.health.tunables import HealthTunables
 from mailfleet.model.words import Family, ScopeKind
 
@@ -118,7 +118,7 @@ def next_incidents(known: Sequence[Incident], view: View, quiet: QuietHours | No
     gone = [incident for key, incident in latest.items() if key not in alive and incident.closed_at is None]
     closed = [_closed(incident, causes, view) for incident in gone]
     ordered = sorted([*written, *closed], key=lambda incident: incident.key)
-    notices = sorted(_notices(alive.values(), quiet, view.now), key=lambda incident: incident.key)
+    notices = due_notices(alive.values(), quiet, view.now)
     return Changes(tuple(ordered), tuple(notices))
 
 
@@ -172,7 +172,7 @@ def _open(finding: Finding, view: View) -> Incident:
     if stake is None:
         stake = _stake(finding.scope, view.facts)
     did = what_was_done(finding, _ends(finding, view), view.names)
-    text = describe_cause(finding.scope, finding.reason, did, stake, finding.family, view.names)
+    text = describe_cause(finding.scope, finding.reason, did, stake, finding.todo or ADVICE[finding.family], view.names)
     return Incident(finding.family, finding.scope, _severity(finding, stake, view), view.now, stake, text)
 
 
@@ -183,7 +183,7 @@ def _open_held(hold: StandingHold, family: Family, view: View) -> Incident | Non
     scope = hold.cause or hold.scope
     stake = _stake(hold.scope, view.facts)
     did = f"Mailfleet holds it {until([None])}."
-    text = describe_cause(scope, hold.reason.rstrip("."), did, stake, family, view.names)
+    text = describe_cause(scope, hold.reason.rstrip("."), did, stake, ADVICE[family], view.names)
     return Incident(family, scope, Severity.SERIOUS, view.now, stake, text)
 
 
@@ -234,8 +234,9 @@ def _closed(incident: Incident, causes: Sequence[_Cause], view: View) -> Inciden
     return replace(incident, closed_at=view.now, part_of=_behind(incident.key, causes, view.facts))
 
 
-def _notices(alive: Iterable[Incident], quiet: QuietHours | None, now: datetime) -> list[Incident]:
-    """Those that were not told yet, or not as grave as they are."""
+def due_notices(open_incidents: Iterable[Incident], quiet: QuietHours | None, now: datetime) -> list[Incident]:
+    """Those that were not told yet, or not as grave as they are, by key."""
     is_quiet = quiet is not None and quiet.is_quiet(now)
     least = Severity.GRAVE if is_quiet else Severity.WARNING
-    return [one for one in alive if one.severity >= least and (one.told is None or one.told < one.severity)]
+    due = [one for one in open_incidents if one.severity >= least and (one.told is None or one.told < one.severity)]
+    return sorted(due, key=lambda incident: incident.key)

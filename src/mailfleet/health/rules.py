@@ -55,13 +55,7 @@ def _rungs(facts: Facts, orders: tuple[HoldOrder, ...], tunables: HealthTunables
     held: set[tuple[Scope, Family | None]] = {(hold.scope, hold.family) for hold in facts.holds}
     held |= {(order.scope, order.family) for order in orders}
     return tuple(
-        next_rung(trial, normal=_normal(facts, scope), tunables=tunables, now=now)
+        next_rung(trial, normal=facts.normal(scope), tunables=tunables, now=now)
         for (scope, family), trial in sorted(facts.latest_trial.items())
         if not trial.is_over and (scope, family) not in held
     )
-
-
-def _normal(facts: Facts, scope: Scope) -> int:
-    """Letters a day of a scope that is well; the fleet's for a scope that is no set of mailboxes."""
-    mailboxes = facts.mailboxes_of.get(scope, facts.place_of.keys())
-    return sum(facts.place_of[mailbox].letters_a_day for mailbox in mailboxes)

@@ -26,20 +26,34 @@ _DID = {
 
 
 def find_failures(facts: Facts, tunables: HealthTunables, now: datetime) -> list[Finding]:
-    """The causes of each family's failures among the latest attempts of the last minutes."""
-    recent = [one for one in _latest(facts.attempted) if now - one.at <= tunables.failure_window]
-    found = []
-    for family in FAMILIES:
-        attempted = {one.mailbox_id: one for one in recent if _tells(one, facts, family)}
-        counted = [
-            Counted(_scopes(facts, one), 1, int(one.trouble is family), mailbox_id)
-            for mailbox_id, one in sorted(attempted.items())
-        ]
-        causes, _ = find_causes(
-            counted, _threshold_of(facts, counted, family, tunables), explained_share=tunables.explained_share
-        )
-        found += [_finding(cause, family, attempted, tunables) for cause in causes]
-    return found
+    """The causes of each family's failures: of the latest attempts of the last minutes, and of readings by themselves:
+    an inbox that can be read says nothing of what a server says to letters."""
+    latest = _latest(one for one in facts.attempted if not one.is_reading)
+    sent = [one for one in latest if now - one.at <= tunables.failure_window]
+    # A login that was refused is not tried again: its fault is as new as ever while it stands.
+    read = [
+        one for one in facts.attempted if one.is_reading and (one.trouble or now - one.at <= tunables.failure_window)
+    ]
+    return [
+        finding for family in FAMILIES for tried in (sent, read) for finding in _find(tried, facts, family, tunables)
+    ]
+
+
+def _find(tried: Iterable[Attempted], facts: Facts, family: Family, tunables: HealthTunables) -> list[Finding]:
+    attempted = {one.mailbox_id: one for one in tried if _tells(one, facts, family)}
+    if not any(one.trouble for one in attempted.values()):
+        return []
+    counted = [
+        Counted(_scopes(facts, one), 1, int(one.trouble is family), mailbox_id)
+        for mailbox_id, one in sorted(attempted.items())
+    ]
+    is_reading = any(one.is_reading for one in attempted.values())
+    causes, _ = find_causes(
+        counted,
+        _threshold_of(facts, counted, family, tunables, is_reading=is_reading),
+        explained_share=tunables.explained_share,
+    )
+    return [_finding(cause, family, attempted, tunables) for cause in causes]
 
 
 def _latest(attempted: Iterable[Attempted]) -> list[Attempted]:
@@ -49,7 +63,9 @@ def _latest(attempted: Iterable[Attempted]) -> list[Attempted]:
 
 
 def _scopes(facts: Facts, one: Attempted) -> tuple[Scope, ...]:
-    return (*facts.scopes_of[one.mailbox_id], Scope(ScopeKind.SENDER_HOST, one.host))
+    """A reading has no sender host: which watcher reads says nothing."""
+    own = facts.scopes_of[one.mailbox_id]
+    return own if one.is_reading else (*own, Scope(ScopeKind.SENDER_HOST, one.host))
 
 
 def _tells(one: Attempted, facts: Facts, family: Family) -> bool:
@@ -60,10 +76,14 @@ def _tells(one: Attempted, facts: Facts, family: Family) -> bool:
     return resumed_at is None or one.at >= resumed_at
 
 
-def _threshold_of(facts: Facts, counted: list[Counted], family: Family, tunables: HealthTunables) -> ThresholdOf:
+def _threshold_of(
+    facts: Facts, counted: list[Counted], family: Family, tunables: HealthTunables, *, is_reading: bool
+) -> ThresholdOf:
+    """The watcher holds the single mailbox that it cannot read, and lets go of it again."""
+
     def of(scope: Scope) -> Threshold | None:
         if scope.kind == ScopeKind.MAILBOX:
-            return Threshold(1.0)
+            return None if is_reading else Threshold(1.0)
         if scope.kind not in WIDE:
             return None
         if (trial := facts.latest_trial.get((scope, family))) and not trial.is_over:

@@ -29,18 +29,22 @@ ADVICE = {
 
 def name_of(scope: Scope, names: Names) -> str:
     """As in "domain example.com"."""
+    if scope.kind == ScopeKind.FLEET:
+        return "the fleet"
     return f"{_KINDS.get(scope.kind, scope.kind)} {names.get(scope, scope.key)}"
 
 
-def describe_cause(scope: Scope, reason: str, did: str, letters_a_day: int, family: Family, names: Names) -> str:
+def describe_cause(scope: Scope, reason: str, did: str, letters_a_day: int, todo: str, names: Names) -> str:
     """The whole of it, in plain sentences."""
     name = name_of(scope, names)
     stake = f"Letters a day at stake: {letters_a_day}. " if letters_a_day else ""
-    return f"{name[0].upper()}{name[1:]}: {reason}. {did} {stake}{ADVICE[family]}"
+    return f"{name[0].upper()}{name[1:]}: {reason}. {did} {stake}{todo}"
 
 
 def what_was_done(finding: Finding, ends: Sequence[datetime | None], names: Names) -> str:
     """`ends`: when the holds on its targets end, None: until they are lifted."""
+    if finding.did:
+        return finding.did
     if finding.level is Level.WARN:
         return "Mailfleet goes on writing and watches."
     if finding.level is Level.SLOW:

@@ -19,6 +19,8 @@ class HealthTunables(Recorded):
     senders.yahooinc.com/best-practices).
     """
 
+    judge_after: timedelta = timedelta(minutes=1)  # chosen: what burns a minute more burns little
+
     confidence: float = 0.8  # chosen: a needless hold costs a person an hour, a missed one a domain
     window: timedelta = timedelta(days=7)  # chosen: 100 to 200 letters of a mailbox at 30 a working day
 

@@ -15,6 +15,7 @@ from mailfleet.intake.letter import BODY_KEYS, LETTER_KEYS, read_html, read_subj
 from mailfleet.intake.pool import Pool, read_pool
 from mailfleet.intake.toml_file import Table, TomlFile, did_you_mean
 from mailfleet.intake.values import parse_duration, parse_name, parse_slug, parse_zone
+from mailfleet.model.words import ReplyStops
 
 CONTACT_ZONE = "contact"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -58,7 +59,8 @@ class ContactWindow:
 
 @dataclass(frozen=True, slots=True)
 class CampaignFile:
-    """`pool` is a rule of its own or the name of one of the fleet's pools. Steps in their order, at least one."""
+    """`pool` is a rule of its own or the name of one of the fleet's pools. `reply_stops`: whom an answer stops letters
+    to. Steps in their order, at least one."""
 
     name: str
     identity: str
@@ -68,6 +70,7 @@ class CampaignFile:
     window: ContactWindow
     priority: int
     openings_share: float
+    reply_stops: ReplyStops
     steps: tuple[Step, ...]
 
 
@@ -85,6 +88,7 @@ def read_campaign(path: Path) -> CampaignFile:
         window=_window(top.table("window")),
         priority=top.integer("priority", 0, least=-1000, most=1000),
         openings_share=top.share("openings_share", 0.0),
+        reply_stops=_reply_stops(top.table("stop")),
         steps=_steps(top, language),
     )
     top.close()
@@ -170,6 +174,12 @@ def _parse_hours(text: str) -> str:
     if start >= end:
         raise ValueError(f'"{text}" does not end after it begins; write a night as two spans')
     return f"{start}-{end}"
+
+
+def _reply_stops(table: Table) -> ReplyStops:
+    stops = ReplyStops(table.one_of("reply", ReplyStops, ReplyStops.CONTACT))
+    table.close()
+    return stops
 
 
 def _steps(top: Table, language: str) -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ from mailfleet.intake.campaign_file import WEEKDAYS, CampaignFile, ContactWindow
 from mailfleet.intake.pool import Pool, pool_of, rule_of
 from mailfleet.intake.toml_file import TomlFile, did_you_mean
 from mailfleet.intake.toml_lines import KeyPath
-from mailfleet.model.words import CampaignState
+from mailfleet.model.words import CampaignState, ReplyStops
 from mailfleet.outbox.service import PLANNER_LOCK
 
 QUERIES = load_queries("mailfleet.intake", "campaigns.sql")
@@ -227,6 +227,7 @@ def _record(campaign: CampaignFile) -> dict[str, Any]:
         "fallback_zone": window.fallback_zone,
         "priority": campaign.priority,
         "openings_share": campaign.openings_share,
+        "reply_stops": campaign.reply_stops,
     }
 
 
@@ -254,6 +255,7 @@ def _content(row: Row, wordings: Sequence[Row]) -> CampaignFile:
         ),
         priority=row.priority,
         openings_share=row.openings_share,
+        reply_stops=ReplyStops(row.reply_stops),
         steps=tuple(_step(list(rows)) for _, rows in groupby(wordings, key=lambda wording: wording.number)),
     )
 

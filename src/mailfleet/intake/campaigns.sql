@@ -25,7 +25,7 @@ SELECT id FROM campaign WHERE name = %(name)s FOR UPDATE
 -- name: campaign
 -- Callers: find_stored. Index: campaign_name_key.
 SELECT g.id, g.name, g.state, g.reason, i.name AS identity, g.language, g.pool, g."window", g.zone, g.fallback_zone,
-       g.priority, g.openings_share,
+       g.priority, g.openings_share, g.reply_stops,
        array(SELECT l.name FROM campaign_list cl JOIN contact_list l ON l.id = cl.contactlist_id
              WHERE cl.campaign_id = g.id ORDER BY cl.id) AS lists
 FROM campaign g JOIN identity i ON i.id = g.identity_id
@@ -43,15 +43,17 @@ WHERE s.campaign_id = %(campaign)s AND v.weight > 0
 ORDER BY s.number, v.id
 
 -- name: insert_campaign
-INSERT INTO campaign (name, identity_id, language, pool, "window", zone, fallback_zone, priority, openings_share)
+INSERT INTO campaign (name, identity_id, language, pool, "window", zone, fallback_zone, priority, openings_share,
+                      reply_stops)
 SELECT %(name)s, i.id, %(language)s, %(pool)s::jsonb, %(window)s::jsonb, %(zone)s, %(fallback_zone)s, %(priority)s,
-       %(openings_share)s
+       %(openings_share)s, %(reply_stops)s
 FROM identity i WHERE i.name = %(identity)s
 RETURNING id
 
 -- name: update_campaign
 UPDATE campaign SET identity_id = i.id, language = %(language)s, pool = %(pool)s::jsonb, "window" = %(window)s::jsonb,
-    zone = %(zone)s, fallback_zone = %(fallback_zone)s, priority = %(priority)s, openings_share = %(openings_share)s
+    zone = %(zone)s, fallback_zone = %(fallback_zone)s, priority = %(priority)s, openings_share = %(openings_share)s,
+    reply_stops = %(reply_stops)s
 FROM identity i WHERE campaign.name = %(name)s AND i.name = %(identity)s
 
 -- name: drop_lists
@@ -131,7 +133,7 @@ ORDER BY b.id
 -- name: daily_limits
 -- Limits over a day; those of the ramps change with each day. Callers: plan_launch.
 SELECT scope_kind, scope_key, maximum FROM sending_limit
-WHERE source <> 'ramp' AND (window_kind = 'calendar' OR window_seconds = 86400)
+WHERE source NOT IN ('ramp', 'half_open') AND (window_kind = 'calendar' OR window_seconds = 86400)
 
 -- name: audience
 -- The contacts of lists, counted. Callers: plan_launch. Index: list_member_once, suppression_pkey, enrollment_once.

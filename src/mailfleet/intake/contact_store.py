@@ -6,6 +6,7 @@ a row brings to a contact that is known:
 - a field that is not empty wins over what is known, attributes one by one; the address keeps its first spelling
 - the lawful basis is never lowered: consent > existing customer > legitimate interest > none
 - provenance goes with the basis: it is replaced by that of a basis at least as strong, source, link and day together
+- whoever was banned with a company stays so, whatever company a later row names
 
 Rows of one file count in its order, whatever chunk they fall into. A suppressed address is never taken in, be it known
 or new, and none that was erased: only its digest tells.
@@ -27,6 +28,7 @@ from mailfleet.base.secrets import Digester
 from mailfleet.intake.contacts import ContactDefaults, ContactRow, map_contact_columns, read_contact_row
 from mailfleet.intake.tables import Row, RowProblem, Table
 from mailfleet.mail.addresses import Address
+from mailfleet.mail.companies import company_key
 from mailfleet.model.words import LawfulBasis
 from mailfleet.outbox.stops import stopping
 
@@ -35,7 +37,7 @@ IMPORT_LOCK = 0x6D666369  # chosen: any number no other part of the database's u
 CHUNK = 5_000  # chosen: the statements of a chunk cost little beside its rows
 CHUNK_SIZE = 2_000_000  # chosen: characters; CHUNK usual rows, so that large ones take no more memory
 LONGEST_NAME = 100  # chosen: fits a line of a terminal beside its numbers
-_DOMAINS_KEPT = 20_000  # chosen: the great providers soon are there again after a clearing; 5 MB
+_KEPT = 20_000  # chosen: domains and companies; the great ones soon are there again after a clearing; 5 MB each
 _STREAMED = 5_000
 _CELL_END = "\x02"  # what `fill` names in its COPY
 _BY_STRENGTH = (
@@ -160,6 +162,7 @@ class _Reader:
         self._digester = digester
         self._note = note
         self._domain_digests: dict[str, str] = {}
+        self._company_digests: dict[str, str] = {}
         self.rows = self.refused = self.left_out = 0
 
     def progress(self, stage: str) -> ImportProgress:
@@ -199,7 +202,7 @@ class _Reader:
                 address.original,
                 address.normalised,
                 address.domain_ascii,
-                self._write_digests(address),
+                self._write_digests(address, row.company),
                 row.first_name,
                 row.last_name,
                 row.company,
@@ -214,17 +217,31 @@ class _Reader:
             )
         )
 
-    def _write_digests(self, address: Address) -> str:
-        """PostgreSQL's text form of bytea[]. Those of a domain are made once for the contacts that share it."""
+    def _write_digests(self, address: Address, company: str) -> str:
+        """PostgreSQL's text form of bytea[]. Those of a domain and a company are made once for all who share them."""
+        own = self._digester.address(address.normalised).hex()
+        return f'{{"\\\\x{own}"{self._of_domain(address)}{self._of_company(company)}}}'
+
+    def _of_domain(self, address: Address) -> str:
         known = self._domain_digests.get(address.domain_ascii)
-        if known is not None:
-            return f'{{"\\\\x{self._digester.address(address.normalised).hex()}"{known}}}'
-        own, *others = self._digester.all_of(address.normalised, address.domain_ascii)
-        if len(self._domain_digests) == _DOMAINS_KEPT:
-            self._domain_digests.clear()
-        written = "".join([f',"\\\\x{digest.hex()}"' for digest in others])
-        self._domain_digests[address.domain_ascii] = written
-        return f'{{"\\\\x{own.hex()}"{written}}}'
+        if known is None:
+            digests = self._digester.all_of(address.normalised, address.domain_ascii)[1:]
+            known = _remember(self._domain_digests, address.domain_ascii, digests)
+        return known
+
+    def _of_company(self, name: str) -> str:
+        known = self._company_digests.get(name)
+        if known is None:
+            key = company_key(name)
+            known = _remember(self._company_digests, name, [self._digester.company(key)] if key else [])
+        return known
+
+
+def _remember(digests: dict[str, str], name: str, made: Sequence[bytes]) -> str:
+    if len(digests) == _KEPT:
+        digests.clear()
+    digests[name] = "".join([f',"\\\\x{digest.hex()}"' for digest in made])
+    return digests[name]
 
 
 class _Merger:

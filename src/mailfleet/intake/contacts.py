@@ -151,9 +151,9 @@ def read_defaults(
     return ContactDefaults(
         country=_given("country", country, find_country, ""),
         time_zone=_given("time zone", time_zone, find_time_zone, ""),
-        source=_one_line(source),
-        source_url=_one_line(source_url),
-        collected_on=_given("date", collected_on, _find_date, None),
+        source=one_line(source),
+        source_url=one_line(source_url),
+        collected_on=_given("date", collected_on, find_date, None),
         lawful_basis=_given("lawful basis", lawful_basis, _find_basis, LawfulBasis.NONE),
     )
 
@@ -162,7 +162,7 @@ def read_contact_row(row: Row, columns: ContactColumns, defaults: ContactDefault
     """The contact of a row, or everything that is wrong with it. A place or date not understood is only left out."""
     values, problems, warnings = row.values, list[Problem](), list[Problem]()
     address = _address(values[columns.email], columns.email, problems)
-    texts = [_one_line(values[column]) if column else "" for column in columns.texts]
+    texts = [one_line(values[column]) if column else "" for column in columns.texts]
     attributes = {column: text for column in columns.attributes if (text := values[column])}
     basis = _understood(values, columns.lawful_basis, _find_basis, _BASIS_HINT, problems)
     _check_sizes(texts, attributes, columns, problems)
@@ -180,7 +180,7 @@ def read_contact_row(row: Row, columns: ContactColumns, defaults: ContactDefault
         source_url or defaults.source_url,
         _understood(values, columns.country, find_country, _COUNTRY_HINT, warnings) or defaults.country,
         _understood(values, columns.time_zone, find_time_zone, _ZONE_HINT, warnings) or defaults.time_zone,
-        _understood(values, columns.collected_on, _find_date, _DATE_HINT, warnings) or defaults.collected_on,
+        _understood(values, columns.collected_on, find_date, _DATE_HINT, warnings) or defaults.collected_on,
         basis or defaults.lawful_basis,
         attributes,
         tuple(warnings),
@@ -198,7 +198,7 @@ def _zones() -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _find_date(text: str) -> date | None:
+def find_date(text: str) -> date | None:
     """A day, with or without a time after it."""
     day = text.replace("T", " ").partition(" ")[0]
     for form in _DATE_FORMATS:
@@ -253,7 +253,7 @@ def _check_sizes(
         )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """With single blanks for line breaks and what cannot be seen: names stand in headers."""
     if text.isprintable():
         return text

@@ -23,8 +23,8 @@ CREATE TEMPORARY TABLE incoming (
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE late (LIKE incoming) ON COMMIT DROP;
 CREATE TEMPORARY TABLE changed (
-    id bigint, is_known boolean, first_name text, last_name text, company text, title text, source text,
-    source_url text, country text, time_zone text, collected_on date, lawful_basis text, attributes jsonb
+    id bigint, is_known boolean, digests bytea[], first_name text, last_name text, company text, title text,
+    source text, source_url text, country text, time_zone text, collected_on date, lawful_basis text, attributes jsonb
 ) ON COMMIT DROP
 
 -- name: open_run
@@ -97,8 +97,8 @@ WHERE l.number > 1 OR c.import_run_id = %(run)s
 ORDER BY l.line
 
 -- name: fold
--- Makes one row of those that share an address: of each field the last that is not empty, the strongest basis, and with
--- it the last provenance given for that basis. Callers: import_contacts, once. Rows: those repeated.
+-- Makes one row of those that share an address: of each field the last that is not empty, the strongest basis, with it
+-- the last provenance given for that basis, and every digest. Callers: import_contacts, once. Rows: those repeated.
 WITH repeated AS (
     SELECT address_key FROM late GROUP BY address_key HAVING count(*) > 1
 ), gone AS (
@@ -109,10 +109,14 @@ WITH repeated AS (
     SELECT g.address_key, jsonb_object_agg(a.key, a.value ORDER BY g.line) AS attributes
     FROM gone g CROSS JOIN jsonb_each(g.attributes) AS a (key, value)
     GROUP BY g.address_key
+), marks AS (
+    SELECT g.address_key, array_agg(DISTINCT d.digest) AS digests
+    FROM gone g CROSS JOIN unnest(g.digests) AS d (digest)
+    GROUP BY g.address_key
 )
-INSERT INTO late (line, address_key, first_name, last_name, company, title, country, time_zone, source, source_url,
-                  collected_on, lawful_basis, attributes)
-SELECT min(line), address_key,
+INSERT INTO late (line, address_key, digests, first_name, last_name, company, title, country, time_zone, source,
+                  source_url, collected_on, lawful_basis, attributes)
+SELECT min(line), address_key, marks.digests,
        (array_agg(first_name ORDER BY line DESC) FILTER (WHERE first_name IS NOT NULL))[1],
        (array_agg(last_name ORDER BY line DESC) FILTER (WHERE last_name IS NOT NULL))[1],
        (array_agg(company ORDER BY line DESC) FILTER (WHERE company IS NOT NULL))[1],
@@ -124,12 +128,12 @@ SELECT min(line), address_key,
        (array_agg(collected_on ORDER BY strength DESC, is_told DESC, line DESC))[1],
        (array_agg(lawful_basis ORDER BY strength DESC))[1],
        cells.attributes
-FROM gone LEFT JOIN cells USING (address_key)
-GROUP BY address_key, cells.attributes
+FROM gone JOIN marks USING (address_key) LEFT JOIN cells USING (address_key)
+GROUP BY address_key, marks.digests, cells.attributes
 
 -- name: find_changed
 -- What each contact met by a late row becomes, if that differs. A field that is not empty wins over what is known,
--- attributes one by one. The basis is never lowered, and keeps the provenance it was given with.
+-- attributes one by one. The basis is never lowered, and keeps the provenance it was given with; `digests` are those it lacks.
 -- Callers: import_contacts, once. Index: contact_address_unique. Rows: contacts of the file that were there.
 INSERT INTO changed
 SELECT c.id, c.import_run_id IS DISTINCT FROM %(run)s, m.*
@@ -143,7 +147,8 @@ CROSS JOIN LATERAL (
     SELECT brought >= known AND num_nonnulls(l.source, l.source_url, l.collected_on) > 0 AS is_newer
 ) AS provenance
 CROSS JOIN LATERAL (
-    SELECT coalesce(l.first_name, c.first_name) AS first_name, coalesce(l.last_name, c.last_name) AS last_name,
+    SELECT ARRAY(SELECT d FROM unnest(l.digests) AS d WHERE d <> ALL(c.digests)) AS digests,
+           coalesce(l.first_name, c.first_name) AS first_name, coalesce(l.last_name, c.last_name) AS last_name,
            coalesce(l.company, c.company) AS company, coalesce(l.title, c.title) AS title,
            CASE WHEN is_newer THEN coalesce(l.source, '') ELSE c.source END AS source,
            CASE WHEN is_newer THEN coalesce(l.source_url, '') ELSE c.source_url END AS source_url,
@@ -152,7 +157,8 @@ CROSS JOIN LATERAL (
            CASE WHEN brought > known THEN l.lawful_basis ELSE c.lawful_basis END AS lawful_basis,
            c.attributes || coalesce(l.attributes, '{}') AS attributes
 ) AS m
-WHERE (m.first_name, m.last_name, m.company, m.title, m.source, m.source_url, m.country, m.time_zone, m.collected_on,
+WHERE m.digests <> '{}' OR
+      (m.first_name, m.last_name, m.company, m.title, m.source, m.source_url, m.country, m.time_zone, m.collected_on,
        m.lawful_basis, m.attributes)
    IS DISTINCT FROM
       (c.first_name, c.last_name, c.company, c.title, c.source, c.source_url, c.country, c.time_zone, c.collected_on,
@@ -172,9 +178,11 @@ SELECT %(list)s, c.id FROM late l JOIN contact c ON c.address_key = l.address_ke
 ON CONFLICT DO NOTHING
 
 -- name: change
+-- No digest is ever taken away: a ban holds whatever a later file calls the company, and so does one set meanwhile.
 -- Callers: import_contacts, once, inside `stops.stopping`: a reservation locks contacts too, in an order of its own.
 -- Index: contact_pkey. Locks: the contacts that change.
 UPDATE contact SET
+    digests = contact.digests || ARRAY(SELECT d FROM unnest(n.digests) AS d WHERE d <> ALL(contact.digests)),
     first_name = n.first_name, last_name = n.last_name, company = n.company, title = n.title, source = n.source,
     source_url = n.source_url, country = n.country, time_zone = n.time_zone, collected_on = n.collected_on,
     lawful_basis = n.lawful_basis, attributes = n.attributes, import_run_id = %(run)s

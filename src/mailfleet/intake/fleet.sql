@@ -19,7 +19,7 @@ GROUP BY a.id, p.name ORDER BY a.id
 
 -- name: domains
 -- Callers: load_fleet; the count says whether one may go. Rows: hundreds.
-SELECT d.name, i.name AS identity, count(b.id) AS mailboxes
+SELECT d.name, i.name AS identity, d.dkim_selectors, count(b.id) AS mailboxes
 FROM domain d JOIN identity i ON i.id = d.identity_id LEFT JOIN mailbox b ON b.domain_id = d.id
 GROUP BY d.id, i.name ORDER BY d.id
 
@@ -43,7 +43,7 @@ SELECT l.scope_kind, l.scope_key, l.window_kind, l.window_seconds, l.window_zone
            WHEN 'identity' THEN (SELECT name FROM identity WHERE id::text = l.scope_key)
            ELSE l.scope_key END AS name
 FROM sending_limit l
-WHERE l.scope_kind = ANY(%(kinds)s) AND l.source NOT IN ('ramp', 'default') AND l.source NOT LIKE 'preset %%'
+WHERE l.scope_kind = ANY(%(kinds)s) AND l.source NOT IN ('ramp', 'default', 'half_open') AND l.source NOT LIKE 'preset %%'
 ORDER BY l.id
 
 -- name: known_mailboxes
@@ -91,12 +91,12 @@ ORDER BY position
 ON CONFLICT (provider_id, name) DO NOTHING
 
 -- name: write_domains
-INSERT INTO domain (name, identity_id)
-SELECT w.name, i.id
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS w (name text, identity text, position bigint)
+INSERT INTO domain (name, identity_id, dkim_selectors)
+SELECT w.name, i.id, w.dkim_selectors
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS w (name text, identity text, dkim_selectors text[], position bigint)
 JOIN identity i ON i.name = w.identity
 ORDER BY position
-ON CONFLICT (name) DO UPDATE SET identity_id = EXCLUDED.identity_id
+ON CONFLICT (name) DO UPDATE SET identity_id = EXCLUDED.identity_id, dkim_selectors = EXCLUDED.dkim_selectors
 
 -- name: write_pools
 INSERT INTO pool (name, rule)
@@ -123,7 +123,7 @@ WITH named AS (
     LEFT JOIN named n ON n.kind = w.kind AND n.name = w.name
 ), gone AS (
     DELETE FROM sending_limit l
-    WHERE l.scope_kind = ANY(%(kinds)s) AND l.source NOT IN ('ramp', 'default') AND l.source NOT LIKE 'preset %%'
+    WHERE l.scope_kind = ANY(%(kinds)s) AND l.source NOT IN ('ramp', 'default', 'half_open') AND l.source NOT LIKE 'preset %%'
       AND NOT EXISTS (
           SELECT 1 FROM want w
           WHERE w.kind = l.scope_kind AND w.key IS NOT DISTINCT FROM l.scope_key AND w.window_kind = l.window_kind
@@ -157,7 +157,7 @@ WITH scope AS (
     UNION ALL SELECT preset, 'provider', id::text FROM provider
 ), replaced AS MATERIALIZED (
     SELECT scope_kind, scope_key, window_kind, window_seconds, window_zone FROM sending_limit
-    WHERE scope_key IS NOT NULL AND source <> 'ramp' AND source NOT LIKE 'preset %%'
+    WHERE scope_key IS NOT NULL AND source NOT IN ('ramp', 'half_open') AND source NOT LIKE 'preset %%'
 ), want AS (
     SELECT f.*, s.key
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS f (
@@ -203,7 +203,15 @@ ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value WHERE setting.value <> E
 DELETE FROM pool WHERE name = ANY(%(names)s)
 
 -- name: remove_accounts
-DELETE FROM account a USING provider p WHERE p.id = a.provider_id AND p.name || '/' || a.name = ANY(%(names)s)
+-- With their grants, and the tokens that hang on these.
+WITH gone AS (
+    SELECT a.id FROM account a JOIN provider p ON p.id = a.provider_id WHERE p.name || '/' || a.name = ANY(%(names)s)
+), tokens AS (
+    DELETE FROM oauth_token t USING oauth_grant g, gone WHERE t.grant_id = g.id AND g.account_id = gone.id
+), grants AS (
+    DELETE FROM oauth_grant g USING gone WHERE g.account_id = gone.id
+)
+DELETE FROM account a USING gone WHERE a.id = gone.id
 
 -- name: remove_providers
 DELETE FROM provider WHERE name = ANY(%(names)s)

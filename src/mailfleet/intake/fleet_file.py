@@ -19,6 +19,7 @@ from mailfleet.intake.values import (
     parse_mailbox,
     parse_name,
     parse_opt_out_url,
+    parse_selector,
     parse_slug,
     parse_url,
     parse_window,
@@ -102,6 +103,7 @@ class Account(Row):
 @dataclass(frozen=True, slots=True)
 class Domain(Row):
     identity: str
+    dkim_selectors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,11 @@ def _account(table: Table) -> Account:
 
 
 def _domain(table: Table) -> Domain:
-    return Domain(name=_name(table, parse_domain), identity=table.text("identity"))
+    return Domain(
+        name=_name(table, parse_domain),
+        identity=table.text("identity"),
+        dkim_selectors=table.parsed_all("dkim_selectors", parse_selector),
+    )
 
 
 def _pool(table: Table) -> NamedPool:

@@ -44,7 +44,9 @@ def load_fleet(connection: Connection) -> FleetFile:
         identities=tuple(Identity(**row._asdict()) for row in _rows(connection, "identities")),
         providers=tuple(map(_provider_of_row, _rows(connection, "providers"))),
         accounts=tuple(Account(row.name, row.provider) for row in _rows(connection, "accounts")),
-        domains=tuple(Domain(row.name, row.identity) for row in _rows(connection, "domains")),
+        domains=tuple(
+            Domain(row.name, row.identity, tuple(row.dkim_selectors)) for row in _rows(connection, "domains")
+        ),
         pools=tuple(NamedPool(row.name, pool_of(row.rule)) for row in _rows(connection, "pools")),
         limits=tuple(
             _limit_of_row(row)

@@ -99,7 +99,7 @@ class MailboxRow:
     auth: AuthKind
     login: str
     password: str = field(repr=False)
-    """With XOAUTH2 the access token."""
+    """With XOAUTH2 an access token, where the account's grant is not to bring them; mostly empty."""
     imap_login: str
     """Empty: the same as for SMTP; so too `imap_password`."""
     imap_password: str = field(repr=False)
@@ -266,9 +266,8 @@ def _access(cells: Cells, preset: Preset) -> dict[str, Any]:
     """How the mailbox logs in."""
     auth = cells.word("auth", _AUTHS) or AuthKind.PASSWORD
     password = cells.text("password", _LONGEST_SECRET)
-    if not password:
-        token = ": with xoauth2 it holds the access token" if auth is AuthKind.XOAUTH2 else ""
-        cells.wrong("password", f"is missing{token}")
+    if not password and auth is not AuthKind.XOAUTH2:
+        cells.wrong("password", "is missing")
     if auth not in preset.auth.value:
         cells.warn("auth", f"{preset.title} may refuse {auth}. {preset.login_help}".rstrip())
     return {

@@ -85,7 +85,8 @@ def needed_rows(fleet: FleetFile, mailboxes: Sequence[Mapping[str, Any]]) -> Fle
     """What the fleet lacks of what complete mailboxes refer to, with the fleet's settings; providers from presets."""
     presets = load_presets()
     accounts = _lacking(fleet.accounts, (Account(box["account"], box["provider"]) for box in mailboxes))
-    domains = _lacking(fleet.domains, (Domain(box["domain"], box["identity"]) for box in mailboxes))
+    there = (Domain(domain.name, domain.identity) for domain in fleet.domains)
+    domains = _lacking(there, (Domain(box["domain"], box["identity"]) for box in mailboxes))
     identities = _lacking([row.name for row in fleet.identities], (domain.identity for domain in domains))
     providers = _lacking([row.name for row in fleet.providers], (account.provider for account in accounts))
     return FleetFile(

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailfleet.base.db import Connection, load_queries
+from mailfleet.base.db import Connection, again_on_deadlock, load_queries
 from mailfleet.base.errors import SetupError
 from mailfleet.base.secrets import Keyring, new_key, read_key_file, write_key_file
 from mailfleet.base.settings import Settings
 from mailfleet.outbox.tunables import load_tunables
 
 QUERIES = load_queries("mailfleet.intake", "sealed.sql")
+_PLACES = ("secret", "imap_secret", "setting", "credential", "access_token", "refresh_token", "url")
 _SHOWN = 5  # chosen: enough to see which backup is missing
 
 
@@ -41,6 +42,7 @@ def check_keys(connection: Connection, keys: Sequence[str]) -> KeyReport:
     return KeyReport(len(keys), len(values), sum(_opens(newest, row) for row in values), lost)
 
 
+@again_on_deadlock
 def rotate_keys(connection: Connection, settings: Settings) -> int:
     """Makes a new key and seals everything by it; how many values. A kill leaves the old keys in place, after the new.
 
@@ -48,7 +50,7 @@ def rotate_keys(connection: Connection, settings: Settings) -> int:
     transaction: 1. no other rotation, and nobody writes a secret, 2. every value opens, 3. the key file has the new
     key in front, 4. the values are sealed anew.
     """
-    _check_senders(connection)
+    _check_nobody_works(connection)
     with connection.transaction():
         connection.execute(QUERIES["lock"])
         keys = read_keys(settings)
@@ -62,11 +64,12 @@ def rotate_keys(connection: Connection, settings: Settings) -> int:
         return _seal_anew(connection, Keyring(keys))
 
 
+@again_on_deadlock
 def prune_keys(connection: Connection, settings: Settings) -> int:
     """Drops every key but the newest, once nothing is sealed by them; how many were dropped."""
     if settings.keys:
         raise _keys_of_environment("The keys come from MAILFLEET_KEYS, which this command cannot change.")
-    _check_senders(connection)
+    _check_nobody_works(connection)
     with connection.transaction():
         connection.execute(QUERIES["lock"])
         keys = read_keys(settings)
@@ -83,10 +86,10 @@ def prune_keys(connection: Connection, settings: Settings) -> int:
 
 def _seal_anew(connection: Connection, keyring: Keyring) -> int:
     values = connection.execute(QUERIES["sealed"]).fetchall()
-    for place in ("secret", "imap_secret", "setting"):
+    for place in _PLACES:
         rows = [row for row in values if row.place == place]
         sealed = [keyring.rotate(row.sealed) for row in rows]
-        connection.execute(QUERIES[f"seal_{place}"], {"names": [row.name for row in rows], "sealed": sealed})
+        connection.execute(QUERIES[f"seal_{place}"], {"keys": [row.key for row in rows], "sealed": sealed})
     return len(values)
 
 
@@ -102,19 +105,24 @@ def _check_lost(report: KeyReport) -> None:
     if report.lost:
         raise SetupError(
             f"{len(report.lost)} credentials open with no key: {', '.join(report.lost[:_SHOWN])}; nothing was changed.",
-            hint="Put the missing key into the key file, or import those mailboxes again with their passwords.",
+            hint="Put the missing key into the key file; or import those mailboxes again with their passwords, connect"
+            " those accounts again, name those alert targets again.",
         )
 
 
-def _check_senders(connection: Connection) -> None:
-    """A sender keeps the keys it began with, and would hold its mailboxes back for want of the new one."""
+def _check_nobody_works(connection: Connection) -> None:
+    """A sender or watcher keeps the keys it began with: it would hold its mailboxes back for want of the new one, and
+    seal fresh tokens by an old one."""
     lease = load_tunables(connection).lease
-    count = connection.execute(QUERIES["senders_at_work"], {"lease": lease}).fetchall()[0].count
-    if count:
-        raise SetupError(
-            f"Senders at work with the keys of now: {count}; no key was changed.",
-            hint=f"Stop `mailfleet up` and `mailfleet senders`, wait {lease.total_seconds():g} s if one was killed.",
-        )
+    found = connection.execute(QUERIES["at_work"], {"lease": lease}).fetchall()[0]
+    working = {"Senders": found.senders, "Watchers": found.watchers}
+    for who, count in working.items():
+        if count:
+            raise SetupError(
+                f"{who} at work with the keys of now: {count}; no key was changed.",
+                hint="Stop `mailfleet up`, `mailfleet senders` and `mailfleet watchers`; wait"
+                f" {lease.total_seconds():g} s if one was killed.",
+            )
 
 
 def _keys_of_environment(message: str) -> SetupError:

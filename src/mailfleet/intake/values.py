@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from mailfleet.intake.countries import find_country
 from mailfleet.intake.toml_file import did_you_mean
-from mailfleet.mail.addresses import parse_address
+from mailfleet.mail.addresses import parse_address, parse_domain
 from mailfleet.mail.opt_out import check_base_url
 from mailfleet.outbox.limits import Window
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_SELECTOR = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_SELECTOR_LENGTH = 100  # chosen: with "._domainkey." and a domain, within the 255 octets of a name
 _LONGEST = 3650 * 86400  # chosen: ten years, in seconds; no wait or window of ours is meant to be longer
 _NAME_LENGTH = 100  # chosen: fits a line of a terminal beside its numbers
 _DURATION = re.compile(r"(\d{1,9}) *(second|minute|hour|day)s?")
@@ -40,6 +42,14 @@ def parse_account(text: str) -> str:
     if not slash:
         raise ValueError(f'"{text}" is no account: write "provider/account"')
     return f"{parse_name(provider)}/{parse_name(account)}"
+
+
+def parse_selector(text: str) -> str:
+    """A DKIM selector (RFC 6376 §3.1), or all of NAME._domainkey.DOMAIN where letters are signed with d=DOMAIN."""
+    name, mark, domain = text.lower().partition("._domainkey.")
+    if len(name) > _SELECTOR_LENGTH or not _SELECTOR.fullmatch(name):
+        raise ValueError(f'"{text}" is no DKIM selector: write the part before ._domainkey, such as "s1"')
+    return f"{name}{mark}{parse_domain(domain)}" if mark else name
 
 
 def parse_duration(text: str) -> timedelta:

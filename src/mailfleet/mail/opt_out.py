@@ -1,49 +1,64 @@
-"""The opt-out of a letter: a token that names the message, can be read by us alone, and is worth nothing to a guesser.
+"""The opt-out of a letter: a token that names the message and whom it was written to, can be read by us alone, and is
+worth nothing to a guesser.
 
 RFC 8058 §3.1 asks for a hard-to-forge part in the address; RFC 2369 §3.2 and RFC 6068 for the mailto form.
-A token is the version, then base64url of 8 masked bytes of message id and 16 bytes of tag: 33 characters. The tag signs
-the id, and masks it, so that a recipient cannot count our letters.
+A token is the version, then base64url of 7 bytes of message id and 16 of the address's digest, masked, and of 16 bytes
+of tag: 53 characters. The tag signs both, and masks them, so that a recipient cannot count our letters. The digest is
+the one that suppressions are keyed by: a no outlives its letter's row, and an id that a restored database gives to
+another letter opts nobody else out.
 """
 
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from mailfleet.base.errors import InputError, InvariantError
+from mailfleet.base.secrets import DIGEST_BYTES
 from mailfleet.mail.addresses import Address
 
 VERSION = "1"
-_TAG = 16  # 128 bits
-_ID = 8
+_TAG = 16  # 128 bits, half of the hash: RFC 2104 §5
+_ID = 7
 _KEY = 32  # chosen: as long as the hash, RFC 2104 §3
-_TOKEN = re.compile(r"1[A-Za-z0-9_-]{32}")
+_TOKEN = re.compile(r"1[A-Za-z0-9_-]{52}")
 _URL = re.compile(r"https?://[!-;=?-~]{1,700}", re.IGNORECASE)  # chosen: with the token, well within a line of 998
 
 
-def make_token(key: bytes, message_id: int) -> str:
-    """The token of one message. `key` has at least 32 bytes; the id is a positive bigint."""
-    if len(key) < _KEY or not 0 <= message_id < 1 << 63:
-        raise InvariantError("An opt-out token needs a key of 32 bytes and a message id of 63 bits; none was made.")
-    number = message_id.to_bytes(_ID)
-    tag = _signed(key, number)
-    return VERSION + urlsafe_b64encode(_masked(key, tag, number) + tag).decode()
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What a token says: the letter, and the keyed digest of the address it was written to."""
+
+    message_id: int
+    address_digest: bytes
 
 
-def read_token(keys: Sequence[bytes], token: str) -> int | None:
-    """The message id that one of `keys` signed, or None for whatever else, compared in constant time."""
+def make_token(key: bytes, message_id: int, address_digest: bytes) -> str:
+    """The token of one message. `key` has at least 32 bytes; the id has 56 bits; the digest is a contact's first."""
+    if len(key) < _KEY or not 0 <= message_id < 1 << 8 * _ID or len(address_digest) != DIGEST_BYTES:
+        raise InvariantError(
+            "An opt-out token needs a key of 32 bytes, a message id of 56 bits and a digest; none was made."
+        )
+    content = message_id.to_bytes(_ID) + address_digest
+    tag = _signed(key, content)
+    return VERSION + urlsafe_b64encode(_masked(key, tag, content) + tag).decode()
+
+
+def read_token(keys: Sequence[bytes], token: str) -> TokenFacts | None:
+    """What one of `keys` signed, or None for whatever else, compared in constant time."""
     if not _TOKEN.fullmatch(token):
         return None
     sealed = urlsafe_b64decode(token[1:])
     found = None
     for key in keys:
-        tag = sealed[_ID:]
-        number = _masked(key, tag, sealed[:_ID])
-        if hmac.compare_digest(_signed(key, number), tag):
-            found = int.from_bytes(number)
+        tag = sealed[-_TAG:]
+        content = _masked(key, tag, sealed[:-_TAG])
+        if hmac.compare_digest(_signed(key, content), tag):
+            found = TokenFacts(int.from_bytes(content[:_ID]), content[_ID:])
     return found
 
 
@@ -76,13 +91,13 @@ def opt_out_mailto(address: Address, token: str) -> str:
     return f"mailto:{quote(address.local, safe='')}@{address.domain_ascii}?subject=unsubscribe%20{token}"
 
 
-def _signed(key: bytes, number: bytes) -> bytes:
-    return hmac.digest(key, b"mailfleet opt-out tag" + number, "sha256")[:_TAG]
+def _signed(key: bytes, content: bytes) -> bytes:
+    return hmac.digest(key, b"mailfleet opt-out tag" + content, "sha256")[:_TAG]
 
 
-def _masked(key: bytes, tag: bytes, number: bytes) -> bytes:
+def _masked(key: bytes, tag: bytes, content: bytes) -> bytes:
     mask = hmac.digest(key, b"mailfleet opt-out mask" + tag, "sha256")
-    return bytes(a ^ b for a, b in zip(number, mask, strict=False))
+    return bytes(a ^ b for a, b in zip(content, mask, strict=False))
 
 
 def _is_loopback(host: str) -> bool:

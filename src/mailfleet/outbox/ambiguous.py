@@ -1,4 +1,6 @@
-"""Letters whose final dot left and whose reply never came (RFC 1047): shown to a person, who may know better."""
+"""Letters whose final dot left and whose reply never came (RFC 1047): settled by what a person, or a look into the Sent
+folder, found. Their sender's own word may come later: it is taken unless one of these came first.
+"""
 
 from datetime import timedelta
 
@@ -17,9 +19,8 @@ def list_ambiguous(connection: Connection) -> list[Row]:
 
 def resolve(connection: Connection, message_id: int, *, was_sent: bool, by: str) -> None:
     """Settles an ambiguous letter on a person's word: accepted, or planned again in the same mailbox."""
-    query = QUERIES["resolve_accepted" if was_sent else "resolve_again"]
-    values = {"message": message_id, "by": by, "safe_after": SAFE_AFTER}
-    if connection.execute(query, values).fetchone() is not None:
+    settle = accept if was_sent else plan_again
+    if settle(connection, message_id, f"found {'' if was_sent else 'not '}sent by {by}"):
         return
     row = connection.execute(
         "SELECT reserved_at FROM attempt WHERE message_id = %s AND outcome = 'ambiguous'", [message_id]
@@ -33,3 +34,27 @@ def resolve(connection: Connection, message_id: int, *, was_sent: bool, by: str)
     raise InputError(
         f"Letter {message_id} is not ambiguous (any more).", hint="`mailfleet ambiguous` lists those that are."
     )
+
+
+def accept(connection: Connection, message_id: int, reason: str) -> bool:
+    """An ambiguous letter was accepted, and its next step follows. False: it is not ambiguous."""
+    return (
+        connection.execute(QUERIES["resolve_accepted"], {"message": message_id, "reason": reason}).fetchone()
+        is not None
+    )
+
+
+def plan_again(connection: Connection, message_id: int, reason: str) -> bool:
+    """An ambiguous letter was not accepted: it is planned again, in the same mailbox, under the same Message-ID. False:
+    it is not ambiguous, or was reserved less than `SAFE_AFTER` ago.
+    """
+    values = {"message": message_id, "reason": reason, "safe_after": SAFE_AFTER}
+    return connection.execute(QUERIES["resolve_again"], values).fetchone() is not None
+
+
+def prove_accepted(connection: Connection, message_id: int, *, by: str) -> bool:
+    """Settles a letter as accepted on evidence: something came back that names it.
+
+    One that a person called not sent too, if it has not left again. False: there was nothing to settle.
+    """
+    return connection.execute(QUERIES["prove_accepted"], {"message": message_id, "by": by}).fetchone() is not None

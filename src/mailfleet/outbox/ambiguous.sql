@@ -11,7 +11,7 @@ JOIN step s ON s.id = m.step_id
 WHERE m.state = 'ambiguous' ORDER BY a.reserved_at
 
 -- name: resolve_accepted
--- A person found it sent. Index: message_pkey.
+-- A person, or a look into its Sent folder, found it sent. Index: message_pkey.
 WITH known AS (
     UPDATE attempt a SET outcome = 'accepted', settled_at = clock_timestamp()
     FROM message m WHERE m.id = %(message)s AND m.state = 'ambiguous' AND a.message_id = m.id
@@ -19,12 +19,15 @@ WITH known AS (
     RETURNING a.message_id
 ), moved AS (
     UPDATE message m SET state = 'accepted', settled_at = clock_timestamp(), reason_code = 'resolved',
-        reason = 'found sent by ' || %(by)s
+        reason = %(reason)s
     FROM known WHERE m.id = known.message_id AND m.state = 'ambiguous'
-    RETURNING m.id, m.enrollment_id, m.step_id, m.campaign_id
+    RETURNING m.id, m.enrollment_id, m.step_id, m.campaign_id, m.reason
 ), followed AS (
     UPDATE enrollment e SET next_step = s.number + 1, next_at = clock_timestamp() + n.wait,
-        state = CASE WHEN n.id IS NULL THEN 'finished' ELSE e.state END
+        state = CASE WHEN n.id IS NULL THEN 'finished' ELSE e.state END,
+        reason_code = CASE WHEN n.id IS NULL THEN 'all_steps_sent' ELSE 'resolved' END,
+        reason = CASE WHEN n.id IS NULL THEN 'every step was accepted' ELSE moved.reason END,
+        reason_at = clock_timestamp()
     FROM moved JOIN step s ON s.id = moved.step_id
     LEFT JOIN step n ON n.campaign_id = moved.campaign_id AND n.number = s.number + 1
     WHERE e.id = moved.enrollment_id AND e.state = 'active'
@@ -32,7 +35,7 @@ WITH known AS (
 SELECT id FROM moved
 
 -- name: resolve_again
--- A person made sure that it was not sent: it is planned again, in the same mailbox. Usage stays. Not before `safe_after`
+-- It was made sure that it was not sent: it is planned again, in the same mailbox. Usage stays. Not before `safe_after`
 -- since the reservation: until then its server may still be at it. Index: message_pkey.
 WITH known AS (
     UPDATE attempt a SET outcome = 'deferred', stage = 'resolved', settled_at = clock_timestamp()
@@ -41,11 +44,36 @@ WITH known AS (
     RETURNING a.message_id
 ), moved AS (
     UPDATE message m SET state = 'queued', due_at = NULL, reason_code = 'resolved',
-        reason = 'found not sent by ' || %(by)s
+        reason = %(reason)s
     FROM known WHERE m.id = known.message_id AND m.state = 'ambiguous'
-    RETURNING m.id, m.enrollment_id
+    RETURNING m.id, m.enrollment_id, m.reason
 ), followed AS (
-    UPDATE enrollment e SET next_at = clock_timestamp()
+    UPDATE enrollment e SET next_at = clock_timestamp(), reason_code = 'resolved', reason = moved.reason,
+        reason_at = clock_timestamp()
     FROM moved WHERE e.id = moved.enrollment_id AND e.state = 'active'
+)
+SELECT id FROM moved
+
+-- name: prove_accepted
+-- Evidence came that it was sent. Callers: take_mail, inside its transaction. Index: message_pkey, attempt_number_unique.
+WITH known AS (
+    UPDATE attempt a SET outcome = 'accepted', settled_at = clock_timestamp()
+    FROM message m
+    WHERE m.id = %(message)s AND a.message_id = m.id
+      AND a.number = (SELECT max(t.number) FROM attempt t WHERE t.message_id = m.id)
+      AND ((m.state = 'ambiguous' AND a.outcome = 'ambiguous')
+           OR (m.state = 'queued' AND a.outcome = 'deferred' AND a.stage = 'resolved'))
+    RETURNING a.message_id
+), moved AS (
+    UPDATE message m SET state = 'accepted', settled_at = clock_timestamp(), reason_code = 'proven',
+        reason = 'found sent by ' || %(by)s
+    FROM known WHERE m.id = known.message_id AND m.state IN ('ambiguous', 'queued')
+    RETURNING m.id, m.enrollment_id, m.step_id, m.campaign_id
+), followed AS (
+    UPDATE enrollment e SET next_step = s.number + 1, next_at = clock_timestamp() + n.wait,
+        state = CASE WHEN n.id IS NULL THEN 'finished' ELSE e.state END
+    FROM moved JOIN step s ON s.id = moved.step_id
+    LEFT JOIN step n ON n.campaign_id = moved.campaign_id AND n.number = s.number + 1
+    WHERE e.id = moved.enrollment_id AND e.state = 'active'
 )
 SELECT id FROM moved

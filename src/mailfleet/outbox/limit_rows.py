@@ -8,9 +8,12 @@ from mailfleet.base.db import Connection, load_queries
 from mailfleet.base.errors import InputError
 from mailfleet.model.words import ScopeKind
 from mailfleet.outbox.limits import Usage, Window
+from mailfleet.outbox.stops import stopping
 
 QUERIES = load_queries("mailfleet.outbox", "limit_rows.sql")
 OPERATOR = "operator"
+HALF_OPEN = "half_open"
+"""Of a scope on trial after a hold: a limit like any other, which counts only what left since it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ def set_limit(
     *,
     source: str = OPERATOR,
 ) -> None:
-    """Sets the operator's limit of that scope and window, or removes it (maximum None). The smallest always wins."""
+    """Sets the limit of that scope, window and source, or removes it (maximum None). The smallest always wins.
+
+    No reservation overlaps one that comes or goes: what is reserved meets it, or was reserved before and is counted.
+    """
     values = {
         "scope_kind": kind,
         "scope_key": key,
@@ -73,9 +79,11 @@ def set_limit(
         "maximum": maximum,
         "source": source,
     }
-    if maximum is not None:
-        connection.execute(QUERIES["set_limit"], values)
-    elif not connection.execute(QUERIES["remove_limit"], values).rowcount:
+    if maximum is not None and connection.execute(QUERIES["change_limit"], values).rowcount:
+        return
+    with stopping(connection):
+        done = connection.execute(QUERIES["remove_limit" if maximum is None else "make_limit"], values).rowcount
+    if not done:
         raise InputError(
             "There is no such limit.", hint="`mailfleet limits` lists them; source and window must be the same."
         )

@@ -17,7 +17,14 @@ UNION ALL SELECT 'provider', id::text, name FROM provider
 UNION ALL SELECT 'identity', id::text, name FROM identity
 UNION ALL SELECT 'campaign', id::text, name FROM campaign
 
--- name: set_limit
+-- name: change_limit
+-- A reservation under way meets it as it is when usage is written. Index: sending_limit_unique.
+UPDATE sending_limit SET maximum = %(maximum)s
+WHERE scope_kind = %(scope_kind)s AND scope_key IS NOT DISTINCT FROM %(scope_key)s
+  AND window_kind = %(window_kind)s AND window_seconds = %(window_seconds)s AND window_zone = %(window_zone)s
+  AND source = %(source)s
+
+-- name: make_limit
 INSERT INTO sending_limit (scope_kind, scope_key, window_kind, window_seconds, window_zone, maximum, source)
 VALUES (%(scope_kind)s, %(scope_key)s, %(window_kind)s, %(window_seconds)s, %(window_zone)s, %(maximum)s, %(source)s)
 ON CONFLICT (scope_kind, scope_key, window_kind, window_seconds, window_zone, source) DO UPDATE

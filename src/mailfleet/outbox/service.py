@@ -267,6 +267,7 @@ class Outbox:
             (ScopeKind.IDENTITY, str(row.identity_id)),
             (ScopeKind.CAMPAIGN, str(row.campaign_id)),
             (ScopeKind.RECIPIENT_DOMAIN, row.recipient_domain),
+            *(((ScopeKind.RECIPIENT_PROVIDER, row.recipient_provider),) if row.recipient_provider else ()),
             (ScopeKind.SENDER_HOST, self._host),
             (ScopeKind.FLEET, FLEET_KEY),
         )
@@ -366,7 +367,8 @@ class _LimitMoved(Exception):
 
 
 async def _make_usage(connection: AsyncConnection, missing: Sequence[Row], now: datetime) -> None:
-    """Usage of limits that meet a scope for the first time; what left before a limit was set counts in it."""
+    """Usage of limits that meet a scope for the first time; what left before a limit was set counts in it, but for the
+    limit of a trial, which lets a few letters out whatever was written before the hold."""
     usages = {(row.limit_id, row.scope_key): Usage(_window(row).bucket(now)) for row in missing}
     young = [row for row in missing if row.is_young]
     if young:
@@ -376,7 +378,8 @@ async def _make_usage(connection: AsyncConnection, missing: Sequence[Row], now: 
         for row in await _rows(connection, "recent_attempts", {**values, "since": now - longest - SLACK}):
             left[row.scope_kind, row.scope_key].append(row.reserved_at)
         for row in young:
-            usages[row.limit_id, row.scope_key] = usage_of(left[row.scope_kind, row.scope_key], _window(row), now)
+            moments = [at for at in left[row.scope_kind, row.scope_key] if not row.counts_from or at > row.counts_from]
+            usages[row.limit_id, row.scope_key] = usage_of(moments, _window(row), now)
     columns = _usage_columns(usages, with_heads=True)
     await _run(connection, "make_usage", {**columns, "maxima": [row.maximum for row in missing]})
 

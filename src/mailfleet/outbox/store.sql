@@ -1,5 +1,6 @@
 -- The queue's hot path. Scopes of a message: mailbox, domain, account, provider, identity, campaign, recipient domain,
--- sender host, fleet. `clock_timestamp()` is the time of leases and limits in every process.
+-- recipient provider (where it is known), sender host, fleet. `clock_timestamp()` is the time of leases and limits in
+-- every process.
 
 -- name: begin
 -- First statement of a reservation. The shared lock lets reservations run side by side and orders each before or after
@@ -70,7 +71,7 @@ WHERE lease.mailbox_id = mine.mailbox_id AND lease.fence = mine.fence AND lease.
 SELECT b.id, b.address, b.display_name, b.signature, b.reply_to, b.smtp_host, b.smtp_port, b.smtp_security, b.auth,
        b.login, b.secret, b.pace_seconds, coalesce(nullif(b.ca_file, ''), p.ca_file) AS ca_file,
        d.name AS domain, p.id AS provider_id, p.dialect, p.max_connections, p.max_connections_per_mailbox, p.idle_seconds,
-       i.id AS identity_id, i.name AS identity_name, i.legal_name, i.postal_address, i.contact_email, i.website,
+       p.sent_copy, i.id AS identity_id, i.name AS identity_name, i.legal_name, i.postal_address, i.contact_email, i.website,
        i.opt_out_base_url
 FROM mailbox b
 JOIN domain d ON d.id = b.domain_id
@@ -90,8 +91,8 @@ WHERE v.id = ANY(%(variants)s)
 -- Letters that waited longer than `late_after` are the planner's again: a backlog is paced, never flushed.
 -- Callers: sender. Index: message_of_mailbox_due; message_never_twice for the thread. Rows: the micro-batch.
 SELECT m.id, m.mailbox_id, m.variant_id, m.header_id, m.due_at, m.attempts, s.number AS step_number,
-       c.id AS contact_id, c.address, c.domain, c.first_name, c.last_name, c.company, c.title, c.country, c.attributes,
-       thread.header_ids, thread.subject AS thread_subject
+       c.id AS contact_id, c.address, c.digests[1] AS address_digest, c.domain, c.first_name, c.last_name, c.company,
+       c.title, c.country, c.attributes, thread.header_ids, thread.subject AS thread_subject
 FROM (
     SELECT first.*
     FROM unnest(%(mailboxes)s::bigint[]) AS mine (mailbox_id)
@@ -120,10 +121,11 @@ ORDER BY m.due_at, m.turn
 
 -- name: lock_due
 -- Locks what is to be reserved: the leases by fence, and the letters if they are still due in that mailbox.
--- Callers: reserve. Index: message_pkey, lease_pkey. Rows: the micro-batch. Locks: lease, message and contact rows.
+-- Callers: reserve. Index: message_pkey, lease_pkey, recipient_domain_pkey. Rows: the micro-batch. Locks: lease, message
+-- and contact rows.
 SELECT m.id, m.mailbox_id, m.due_at, m.attempts, greatest(m.due_at, l.next_at) AS start_at, b.pace_seconds,
        b.domain_id, b.account_id, a.provider_id, d.identity_id, m.campaign_id, m.contact_id,
-       c.domain AS recipient_domain
+       c.domain AS recipient_domain, nullif(r.provider, '') AS recipient_provider
 FROM unnest(%(messages)s::bigint[], %(mailboxes)s::bigint[], %(fences)s::bigint[]) AS want (id, mailbox_id, fence)
 JOIN message m ON m.id = want.id AND m.mailbox_id = want.mailbox_id AND m.state = 'queued'
 JOIN lease l ON l.mailbox_id = want.mailbox_id AND l.fence = want.fence
@@ -132,6 +134,7 @@ JOIN mailbox b ON b.id = m.mailbox_id
 JOIN domain d ON d.id = b.domain_id
 JOIN account a ON a.id = b.account_id
 JOIN contact c ON c.id = m.contact_id
+LEFT JOIN recipient_domain r ON r.name = c.domain
 WHERE m.due_at <= clock_timestamp() + %(ahead)s::interval AND m.due_at > clock_timestamp() - %(late_after)s::interval
   AND (l.next_at IS NULL OR l.next_at <= clock_timestamp() + %(ahead)s::interval)
 ORDER BY m.mailbox_id, m.due_at, m.id
@@ -139,9 +142,11 @@ FOR NO KEY UPDATE OF l, m, c
 
 -- name: missing_usage
 -- Limits that meet a scope for the first time. `is_young`: the limit is younger than its window, so that letters may have
--- left in it which it never counted. Callers: reserve. Index: sending_limit_unique, usage_pkey.
+-- left in it which it never counted. `counts_from`: what left before it is not its to count: a scope on trial starts anew.
+-- Callers: reserve. Index: sending_limit_unique, usage_pkey.
 SELECT l.id AS limit_id, t.key AS scope_key, l.scope_kind, l.maximum, l.window_kind, l.window_seconds, l.window_zone,
-       l.created_at > clock_timestamp() - make_interval(secs => greatest(l.window_seconds, 86400)) AS is_young
+       l.created_at > clock_timestamp() - make_interval(secs => greatest(l.window_seconds, 86400)) AS is_young,
+       CASE WHEN l.source = 'half_open' THEN l.created_at END AS counts_from
 FROM unnest(%(kinds)s::text[], %(keys)s::text[]) AS t (kind, key)
 JOIN sending_limit l ON l.scope_kind = t.kind AND (l.scope_key IS NULL OR l.scope_key = t.key)
 WHERE NOT EXISTS (SELECT 1 FROM usage u WHERE u.limit_id = l.id AND u.scope_key = t.key)
@@ -158,10 +163,12 @@ JOIN domain d ON d.id = b.domain_id
 JOIN account c ON c.id = b.account_id
 JOIN contact p ON p.id = m.contact_id
 JOIN sender s ON s.id = a.sender_id
+LEFT JOIN recipient_domain r ON r.name = p.domain
 CROSS JOIN LATERAL (VALUES
     ('mailbox', b.id::text), ('domain', b.domain_id::text), ('account', b.account_id::text),
     ('provider', c.provider_id::text), ('identity', d.identity_id::text), ('campaign', m.campaign_id::text),
-    ('recipient_domain', p.domain), ('sender_host', s.host), ('fleet', 'fleet')) AS t (kind, key)
+    ('recipient_domain', p.domain), ('recipient_provider', r.provider), ('sender_host', s.host),
+    ('fleet', 'fleet')) AS t (kind, key)
 WHERE a.reserved_at > %(since)s AND a.outcome IS DISTINCT FROM 'unreached'
   AND (t.kind, t.key) IN (SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[]))
 
@@ -189,7 +196,7 @@ FOR UPDATE OF u
 -- name: gate
 -- The last gate: which of these letters may not leave, and why. Read after every lock, so nothing committed before the
 -- reservation is missed. A letter that may leave is not in the answer.
--- Callers: reserve, recall. Index: suppression_pkey, hold_standing. Rows: the micro-batch.
+-- Callers: reserve, recall. Index: suppression_pkey, hold_standing, recipient_domain_pkey. Rows: the micro-batch.
 SELECT m.id, m.state AS message_state, m.attempts, h.id AS hold_id, h.until,
        CASE WHEN s.digest IS NOT NULL THEN 'suppressed'
             WHEN e.state <> 'active' THEN 'ended'
@@ -215,6 +222,7 @@ JOIN contact c ON c.id = m.contact_id
 JOIN mailbox b ON b.id = m.mailbox_id
 JOIN domain d ON d.id = b.domain_id
 JOIN account a ON a.id = b.account_id
+LEFT JOIN recipient_domain r ON r.name = c.domain
 LEFT JOIN LATERAL (SELECT digest, reason FROM suppression WHERE digest = ANY(c.digests) LIMIT 1) AS s ON true
 LEFT JOIN LATERAL (
     SELECT id, scope_kind, reason, until FROM hold
@@ -222,7 +230,8 @@ LEFT JOIN LATERAL (
       AND (scope_kind, scope_key) IN (
           ('mailbox', m.mailbox_id::text), ('domain', b.domain_id::text), ('account', b.account_id::text),
           ('provider', a.provider_id::text), ('identity', d.identity_id::text), ('campaign', m.campaign_id::text),
-          ('recipient_domain', c.domain), ('sender_host', %(host)s), ('fleet', 'fleet'))
+          ('recipient_domain', c.domain), ('recipient_provider', nullif(r.provider, '')), ('sender_host', %(host)s),
+          ('fleet', 'fleet'))
     ORDER BY until DESC NULLS FIRST LIMIT 1
 ) AS h ON true
 WHERE s.digest IS NOT NULL OR e.state <> 'active' OR g.state <> 'running' OR c.lawful_basis = 'none'

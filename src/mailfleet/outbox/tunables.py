@@ -1,11 +1,10 @@
 """Times by which queue, planner and senders work: defaults, and what an organisation set in `fleet.toml`."""
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 
 from mailfleet.base.db import Connection
-from mailfleet.base.records import Recorded
+from mailfleet.base.records import Recorded, load_setting, save_setting
 from mailfleet.outbox.rules import RetryPolicy
 
 SETTING = "tunables"
@@ -38,12 +37,8 @@ class Tunables(Recorded):
 
 
 def save_tunables(connection: Connection, tunables: Tunables) -> None:
-    connection.execute(
-        "INSERT INTO setting (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
-        [SETTING, json.dumps(tunables.as_record())],
-    )
+    save_setting(connection, SETTING, tunables)
 
 
 def load_tunables(connection: Connection) -> Tunables:
-    row = connection.execute("SELECT value FROM setting WHERE name = %s", [SETTING]).fetchone()
-    return Tunables.of_record(row.value) if row else Tunables()
+    return load_setting(connection, SETTING, Tunables)

@@ -8,7 +8,7 @@ from mailfleet.model.words import ScopeKind
 from mailfleet.planning.lane import Lane, Scope, queue_order, tie_of
 from mailfleet.planning.room import NEVER, Room
 from mailfleet.planning.rotation import Grove
-from mailfleet.planning.snapshot import Campaign, Hold, Limit, Mailbox, Snapshot
+from mailfleet.planning.snapshot import Campaign, Enrollment, Hold, Limit, Mailbox, Queued, Snapshot
 
 ScopeKey = tuple[ScopeKind, str]
 
@@ -57,10 +57,25 @@ class Fleet:
             rooms = self._rooms[kind, key] = tuple(Room(limit, key, self._now) for limit in limits)
         return rooms
 
-    def letter_rooms(self, recipient_domain: str, campaign_id: int) -> tuple[Room, ...]:
+    def letter_rooms(self, letter: Queued | Enrollment) -> tuple[Room, ...]:
         """Of the limits that a letter meets besides those of its mailbox."""
-        recipient = self.rooms_of(ScopeKind.RECIPIENT_DOMAIN, recipient_domain)
-        return recipient + self.rooms_of(ScopeKind.CAMPAIGN, str(campaign_id))
+        rooms = self.rooms_of(ScopeKind.RECIPIENT_DOMAIN, letter.recipient_domain)
+        if letter.recipient_provider:
+            rooms += self.rooms_of(ScopeKind.RECIPIENT_PROVIDER, letter.recipient_provider)
+        return rooms + self.rooms_of(ScopeKind.CAMPAIGN, str(letter.campaign_id))
+
+    def half_open_rooms(self) -> dict[int, tuple[Room, ...]]:
+        """Of each mailbox the limits of its trials: those of its own scopes, then of the campaigns it may write for."""
+        found = {
+            mailbox_id: tuple(room for room in lane.rooms if room.limit.is_half_open)
+            for mailbox_id, lane in self.lanes.items()
+        }
+        for campaign_id, pool in sorted(self._pool_of_campaign.items()):
+            rooms = self.rooms_of(ScopeKind.CAMPAIGN, str(campaign_id))
+            if half_open := tuple(room for room in rooms if room.limit.is_half_open):
+                for lane in pool.lanes:
+                    found[lane.mailbox.id] += half_open
+        return found
 
     def pool_of(self, campaign: Campaign) -> Pool:
         """Campaigns with equal pools share one, and with it the rotation."""
@@ -96,7 +111,7 @@ class Fleet:
     def _count_queued(self, lane: Lane) -> None:
         turns = lane.begin(self._now)
         for message, at in zip(queue_order(lane.mailbox), turns, strict=True):
-            for room in (*lane.rooms, *self.letter_rooms(message.recipient_domain, message.campaign_id)):
+            for room in (*lane.rooms, *self.letter_rooms(message)):
                 room.add(at)
 
 

@@ -1,6 +1,6 @@
 """Why a letter or a mailbox has no slot: a plain sentence that names the limit or hold that binds, and when it ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -96,14 +96,15 @@ class Explainer:
         lead = f"No mailbox of the pool can write it before {until}; the first to be free is {self._mailbox(lane)}"
         return self._verdict(lead, obstacle, window)
 
-    def mailbox(self, lane: Lane) -> MailboxReason:
-        """Why the mailbox has no more slots."""
+    def mailbox(self, lane: Lane, half_open: Sequence[Room] = ()) -> MailboxReason:
+        """Why the mailbox has no more slots, and of which trials it is part."""
         free_at = lane.next_free()
         if lane.hold is None and free_at < self._until:
             text = f"It may write from {_moment(free_at)} on, and no ready letter can use that."
+            text += self._trials(half_open)
             return MailboxReason(lane.mailbox.id, Reason.NO_WORK, text, None, None, None, free_at)
         obstacle = obstacle_of(lane, lane.floor)
-        text = _sentence(self._cause(obstacle))
+        text = _sentence(self._cause(obstacle)) + self._trials(room for room in half_open if room is not obstacle.room)
         used, maximum = (obstacle.room.used, obstacle.room.maximum) if obstacle.room else (None, None)
         ends_at = None if obstacle.ends_at == NEVER else obstacle.ends_at
         return MailboxReason(lane.mailbox.id, obstacle.code, text, obstacle.binding, used, maximum, ends_at)
@@ -125,9 +126,19 @@ class Explainer:
     def _limit(self, room: Room, ends_at: datetime) -> str:
         limit = room.limit
         what = f"the limit of {limit.maximum} in {limit.window} for {self._name(limit.scope_kind, room.key)}"
+        if limit.is_half_open:
+            what += ", half open after a hold,"
         if limit.maximum <= 0:
             return f"{what} lets nothing through"
         return f"{what} is reached ({room.used} of {limit.maximum} used) until {_moment(ends_at)}"
+
+    def _trials(self, rooms: Iterable[Room]) -> str:
+        """A sentence for each, after others."""
+        return "".join(
+            f" Half open after a hold: {self._name(room.limit.scope_kind, room.key)}, at most {room.maximum} letters in"
+            f" {room.limit.window}."
+            for room in rooms
+        )
 
     def _hold(self, hold: Hold) -> str:
         end = _moment(hold.until) if hold.until else "it is lifted"

@@ -82,11 +82,11 @@ class _Run:
             if enrollment.mailbox_id is not None:
                 self._mailbox_of_contact.setdefault(enrollment.contact_id, enrollment.mailbox_id)
         self._go_through(ordered)
-        lanes = sorted(self._fleet.lanes.items())
+        lanes, trials = sorted(self._fleet.lanes.items()), self._fleet.half_open_rooms()
         return Plan(
             slots=tuple(sorted(self._slots, key=lambda slot: (slot.due_at, slot.enrollment_id))),
             reasons=tuple(self._reasons()),
-            mailbox_reasons=tuple(self._explainer.mailbox(lane) for _, lane in lanes),
+            mailbox_reasons=tuple(self._explainer.mailbox(lane, trials[number]) for number, lane in lanes),
         )
 
     def _rank(self, enrollment: Enrollment) -> tuple[bool, int, datetime, int]:
@@ -128,10 +128,7 @@ class _Run:
         hours = self._hours_of(campaign, enrollment.zone)
         if isinstance(hours, Verdict):
             return hours
-        hold = self._fleet.hold_on(
-            ((ScopeKind.CAMPAIGN, str(campaign.id)), (ScopeKind.RECIPIENT_DOMAIN, enrollment.recipient_domain))
-        )
-        if hold:
+        if hold := self._fleet.hold_on(_scopes_of_letter(enrollment)):
             return self._explainer.held(hold)
         bound_to = self._mailbox_of(enrollment)
         if bound_to is None:
@@ -216,14 +213,14 @@ class _Run:
         return None
 
     def _full_rooms(self, enrollment: Enrollment) -> tuple[Room, ...]:
-        rooms = self._fleet.letter_rooms(enrollment.recipient_domain, enrollment.campaign_id)
+        rooms = self._fleet.letter_rooms(enrollment)
         return tuple(room for room in rooms if room.is_full) if rooms else ()
 
     def _plan_at(self, enrollment: Enrollment, lane: Lane, at: datetime) -> None:
         self._planned[enrollment.campaign_id] += 1
         self._openings_planned[enrollment.campaign_id] += enrollment.is_opening
         lane.take(at, len(self._slots) + 1)
-        for room in self._fleet.letter_rooms(enrollment.recipient_domain, enrollment.campaign_id):
+        for room in self._fleet.letter_rooms(enrollment):
             room.add(at)
         self._mailbox_of_contact.setdefault(enrollment.contact_id, lane.mailbox.id)
         drawn = draw_variant(f"{enrollment.id}:{enrollment.step_id}", [weight for _, weight in enrollment.variants])
@@ -255,6 +252,15 @@ class _Run:
         if obstacle.hold is None and shortage.rooms:
             obstacle = obstacle_of(lane, start, shortage.rooms)
         return self._explainer.pooled(lane, obstacle, window)
+
+
+def _scopes_of_letter(enrollment: Enrollment) -> tuple[tuple[ScopeKind, str], ...]:
+    """Those that are not its mailbox's. No hold and no limit stands on a provider without a name."""
+    return (
+        (ScopeKind.CAMPAIGN, str(enrollment.campaign_id)),
+        (ScopeKind.RECIPIENT_DOMAIN, enrollment.recipient_domain),
+        (ScopeKind.RECIPIENT_PROVIDER, enrollment.recipient_provider),
+    )
 
 
 def _blocks(room: Room, spans: Iterable[Span]) -> bool:

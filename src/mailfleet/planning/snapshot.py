@@ -28,6 +28,7 @@ class Queued:
     due_at: datetime
     recipient_domain: str
     campaign_id: int
+    recipient_provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ class Mailbox:
 class Limit:
     """At most `maximum` in any window, for `scope` or (None) for each scope of the kind; `usage` by key, absent = none.
 
-    Keys are texts, as in the table: an id, a recipient domain's name, `FLEET_KEY`. Limits of a sender host are not the
-    planner's: which host will send is known at the reservation only.
+    Keys are texts, as in the table: an id, a recipient domain's or provider's name, `FLEET_KEY`. Limits of a sender
+    host are not the planner's: which host will send is known at the reservation only. `is_half_open`: the scope is on
+    trial after a hold.
     """
 
     id: int
@@ -69,6 +71,7 @@ class Limit:
     window: Window
     maximum: int
     usage: Mapping[str, Usage] = field(default_factory=dict)
+    is_half_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Enrollment:
 
     `zone`: of the contact, an IANA name. `mailbox_id`: the one mailbox it may go from (it began the thread, or the
     contact is its own for life), None before a contact's first letter. `variants`: (id, weight) of each, in a lasting
-    order; a letter that is tried again has the one it was drawn with.
+    order; a letter that is tried again has the one it was drawn with. `recipient_provider`: empty if it is not known.
     """
 
     id: int
@@ -107,6 +110,7 @@ class Enrollment:
     ready_at: datetime
     variants: tuple[tuple[int, int], ...]
     mailbox_id: int | None = None
+    recipient_provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

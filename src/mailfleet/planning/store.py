@@ -10,6 +10,7 @@ from mailfleet.base.db import Connection, load_queries
 from mailfleet.mail.compose import new_message_id
 from mailfleet.model.pools import MailboxNames, is_in_pool
 from mailfleet.model.words import ScopeKind
+from mailfleet.outbox.limit_rows import HALF_OPEN
 from mailfleet.outbox.limits import Usage, Window
 from mailfleet.planning.ramp import Ramp, after_sending, daily_maximum
 from mailfleet.planning.snapshot import (
@@ -91,6 +92,7 @@ class PlanStore:
                     campaign_id=row.campaign_id,
                     contact_id=row.contact_id,
                     recipient_domain=row.recipient_domain,
+                    recipient_provider=row.recipient_provider,
                     zone=row.time_zone or campaigns[row.campaign_id].fallback_zone,
                     step_id=step.step_id,
                     is_opening=row.next_step == 1 and row.mailbox_id is None,
@@ -158,7 +160,9 @@ def _next_day(ramp: Ramp, today: date) -> date:
 def _mailboxes(rows: Sequence[Row], queued: Iterable[Row]) -> tuple[Mailbox, ...]:
     waiting: dict[int, list[Queued]] = defaultdict(list)
     for row in queued:
-        waiting[row.mailbox_id].append(Queued(row.due_at, row.recipient_domain, row.campaign_id))
+        waiting[row.mailbox_id].append(
+            Queued(row.due_at, row.recipient_domain, row.campaign_id, row.recipient_provider)
+        )
     return tuple(
         Mailbox(
             id=row.id,
@@ -186,6 +190,7 @@ def _limits(rows: Sequence[Row], usages: Iterable[Row]) -> tuple[Limit, ...]:
             window=Window(row.window_kind, timedelta(seconds=row.window_seconds), row.window_zone),
             maximum=row.maximum,
             usage=used[row.id],
+            is_half_open=row.source == HALF_OPEN,
         )
         for row in rows
     )

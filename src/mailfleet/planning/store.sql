@@ -3,7 +3,7 @@
 -- name: tidy
 -- Letters that need a new plan go back: those whose moment passed, those of a held scope, those of a retired mailbox;
 -- letters of ended enrollments end. A letter in a sender's hand is not touched.
--- Callers: plan. Index: message_due, hold_standing. Rows: queued letters of the horizon.
+-- Callers: plan. Index: message_due, hold_standing, recipient_domain_pkey. Rows: queued letters of the horizon.
 WITH standing AS (
     SELECT scope_kind, scope_key, reason FROM hold
     WHERE lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp())
@@ -25,12 +25,13 @@ WITH standing AS (
     JOIN domain d ON d.id = b.domain_id
     JOIN account a ON a.id = b.account_id
     JOIN contact c ON c.id = m.contact_id
+    LEFT JOIN recipient_domain r ON r.name = c.domain
     LEFT JOIN LATERAL (
         SELECT scope_kind, reason FROM standing
         WHERE (scope_kind, scope_key) IN (
             ('mailbox', m.mailbox_id::text), ('domain', b.domain_id::text), ('account', b.account_id::text),
             ('provider', a.provider_id::text), ('identity', d.identity_id::text), ('campaign', m.campaign_id::text),
-            ('recipient_domain', c.domain), ('fleet', 'fleet'))
+            ('recipient_domain', c.domain), ('recipient_provider', nullif(r.provider, '')), ('fleet', 'fleet'))
         LIMIT 1
     ) AS h ON true
     WHERE m.state = 'queued' AND (e.state <> 'active' OR (m.due_at IS NOT NULL AND (
@@ -69,9 +70,9 @@ JOIN ramp r ON r.mailbox_id = b.id
 WHERE b.retired_at IS NULL
 
 -- name: queued
--- Callers: plan. Index: message_due. Rows: the horizon.
-SELECT m.mailbox_id, m.due_at, c.domain AS recipient_domain, m.campaign_id
-FROM message m JOIN contact c ON c.id = m.contact_id
+-- Callers: plan. Index: message_due, recipient_domain_pkey. Rows: the horizon.
+SELECT m.mailbox_id, m.due_at, c.domain AS recipient_domain, coalesce(r.provider, '') AS recipient_provider, m.campaign_id
+FROM message m JOIN contact c ON c.id = m.contact_id LEFT JOIN recipient_domain r ON r.name = c.domain
 WHERE m.state = 'queued' AND m.due_at IS NOT NULL
 
 -- name: limits
@@ -102,8 +103,8 @@ WHERE g.state = 'running' GROUP BY s.id
 -- name: ready
 -- Enrollments whose next letter is due to be planned, of each step the longest-waiting first.
 -- Callers: plan. Index: enrollment_ready; message_never_twice. Rows: at most `batch` a step.
-SELECT e.id, e.campaign_id, e.contact_id, e.next_at, e.next_step, c.domain AS recipient_domain, c.time_zone,
-       c.mailbox_id, m.variant_id
+SELECT e.id, e.campaign_id, e.contact_id, e.next_at, e.next_step, c.domain AS recipient_domain,
+       coalesce(r.provider, '') AS recipient_provider, c.time_zone, c.mailbox_id, m.variant_id
 FROM step s
 JOIN campaign g ON g.id = s.campaign_id AND g.state = 'running'
 CROSS JOIN LATERAL (
@@ -114,6 +115,7 @@ CROSS JOIN LATERAL (
     LIMIT %(batch)s
 ) AS e
 JOIN contact c ON c.id = e.contact_id
+LEFT JOIN recipient_domain r ON r.name = c.domain
 LEFT JOIN message m ON m.enrollment_id = e.id AND m.step_id = s.id
 
 -- name: write_slots

@@ -36,15 +36,19 @@ from mailfleet.providers.wire import LostError, RawReply, Wire
 DOT = b".\r\n"
 _BEGINNING = ((Stage.MAIL, 2), (Stage.RCPT, 2), (Stage.DATA, 3))  # first digit of the reply that lets us go on
 _UNSAFE = re.compile(r"[\x00-\x20<>\x7f]")  # would end the address or the command (RFC 5321 §4.1.2)
+_ENVID_LIMIT = 100  # RFC 3461 §4.4
+_NOT_XTEXT = re.compile(rb"[^!-*,-<>-~]")  # RFC 3461 §4
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """`smtputf8`: an address or a header is not ASCII (RFC 6531)."""
+    """`smtputf8`: an address or a header is not ASCII (RFC 6531). `envid` names the letter in a report of its fate,
+    where the server offers that (RFC 3461 §4.4)."""
 
     sender: str
     recipient: str
     smtputf8: bool = False
+    envid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ class SmtpSession:
         return mail, b"RCPT TO:<%b>\r\n" % recipient, b"DATA\r\n"
 
     def _parameters(self, envelope: Envelope, content: bytes) -> Iterator[str]:
-        """Of MAIL: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531 §3.4), each where offered and of use."""
+        """Of MAIL: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531 §3.4), RET and ENVID (RFC 3461), each where
+        offered and of use."""
         if (announced := self._extensions.get("size")) is not None:
             if announced.isdecimal() and 0 < int(announced) < len(content):
                 raise TooLarge(len(content), int(announced))
@@ -139,6 +144,8 @@ class SmtpSession:
         if envelope.smtputf8:
             self._require("SMTPUTF8", "an address or header beyond ASCII")
             yield "SMTPUTF8"
+        if envelope.envid and "dsn" in self._extensions and len(envid := _xtext(envelope.envid)) <= _ENVID_LIMIT:
+            yield f"RET=HDRS ENVID={envid}"
 
     def _require(self, extension: str, needed_for: str) -> None:
         if extension.lower() not in self._extensions:
@@ -241,6 +248,10 @@ def _encode(address: str, envelope: Envelope) -> bytes:
     if _UNSAFE.search(address) or not (envelope.smtputf8 or address.isascii()):
         raise InvariantError("An address that cannot stand in an SMTP command came as far as the connection.")
     return address.encode()
+
+
+def _xtext(text: str) -> str:
+    return _NOT_XTEXT.sub(lambda found: b"+%02X" % found[0][0], text.encode()).decode()
 
 
 def _stuff(content: bytes) -> bytes:

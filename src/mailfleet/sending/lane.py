@@ -2,7 +2,7 @@
 
 A letter's way through a lane, and what a death at each point leaves:
 
-    1. connect, wait for its moment          reserved, not begun   → planned again, usage returned
+    1. token, connect, wait for its moment   reserved, not begun   → planned again, usage returned
     2. look: recalled, lease, lateness       the same
     3. journal `begin`                       begun                 → deferred, usage stays
     4. MAIL, RCPT, DATA, content             the same
@@ -15,21 +15,34 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mailfleet.base.clock import DatabaseClock, monotonic, utc_now
 from mailfleet.base.errors import ProviderError, SetupError
 from mailfleet.base.log import get_log
-from mailfleet.model.words import Outcome
+from mailfleet.model.words import AuthKind, Outcome
 from mailfleet.outbox.limits import SLACK
 from mailfleet.outbox.records import Draft, LeaseGrant, Reservation
 from mailfleet.outbox.rules import Refusal, Result, RetryPolicy
+from mailfleet.providers.auth import Login
 from mailfleet.providers.endpoint import Deadlines
 from mailfleet.providers.faults import Stage, Unreached
-from mailfleet.providers.smtp import Envelope, SmtpSession
+from mailfleet.providers.smtp import SmtpSession
 from mailfleet.sending.caps import ConnectionCaps
 from mailfleet.sending.journal import Journal, Phase
-from mailfleet.sending.letters import SendingMailbox
-from mailfleet.sending.outcomes import broken, failed, lost_after_dot, lost_before_dot, submitted, withdrawn
+from mailfleet.sending.letters import SendingMailbox, envelope_of
+from mailfleet.sending.outcomes import (
+    broken,
+    failed,
+    is_refused_login,
+    lost_after_dot,
+    lost_before_dot,
+    submitted,
+    withdrawn,
+)
+
+if TYPE_CHECKING:
+    from mailfleet.providers.oauth.source import TokenSource
 
 CONNECT_AHEAD = 2.0  # chosen: seconds before its moment in which a letter's connection is opened
 KEEP_WANTED = 0.2  # chosen: seconds for which a connection is kept to which another mailbox looks forward
@@ -59,6 +72,7 @@ class Means:
     retry: RetryPolicy
     helo: str
     caps: ConnectionCaps
+    tokens: "Callable[[], TokenSource]"
     report: Callable[[Result], None]
 
 
@@ -206,9 +220,25 @@ class Lane:
     async def _connect(self) -> None:
         if self._session is None or not self._session.usable:
             self._is_proven = False
-            self._session = await SmtpSession.open(
-                self.mailbox.endpoint, self.mailbox.login, helo=self._means.helo, deadlines=self._means.deadlines
-            )
+            is_by_token = self.mailbox.login.kind is AuthKind.XOAUTH2
+            self._session = await (self._open_by_token() if is_by_token else self._open(self.mailbox.login))
+
+    async def _open_by_token(self) -> SmtpSession:
+        """With the account's token; once more where the server refused one that was old, never a third time."""
+        own, tokens = self.mailbox.login, self._means.tokens()
+        login = await tokens.login(self.mailbox.id, own)
+        try:
+            return await self._open(login)
+        except Unreached as error:
+            if login is own or not is_refused_login(error):
+                raise
+            if not await tokens.refused(self.mailbox.id, login.secret):
+                raise
+        return await self._open(await tokens.login(self.mailbox.id, own))
+
+    async def _open(self, login: Login) -> SmtpSession:
+        means = self._means
+        return await SmtpSession.open(self.mailbox.endpoint, login, helo=means.helo, deadlines=means.deadlines)
 
     def _moment_of(self, work: Work) -> float:
         """When the letter is due and the mailbox's pace since its last letter is over, by the monotonic clock."""
@@ -242,7 +272,7 @@ class Lane:
 
     async def _submit(self, session: SmtpSession, work: Work) -> Result:
         draft, attempt, number = work.draft, work.reservation.attempt_id, work.reservation.tries
-        envelope = Envelope(self.mailbox.address.wire, draft.recipient, draft.smtputf8)
+        envelope = envelope_of(self.mailbox, draft)
 
         async def before_dot() -> None:
             self._reached = "dot"

@@ -1,5 +1,6 @@
 """Writing a letter: a due row, its mailbox and its wording become the bytes that leave."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,11 +13,14 @@ from mailfleet.model.words import AuthKind, Security
 from mailfleet.outbox.records import Draft, Row
 from mailfleet.providers.auth import Login
 from mailfleet.providers.endpoint import Endpoint
+from mailfleet.providers.smtp import Envelope
+
+_MESSAGE_ID = re.compile(rb"\r\nMessage-ID: <([^@>\r\n]+)@")
 
 
 @dataclass(frozen=True, slots=True)
 class SendingMailbox:
-    """What a sender knows of a mailbox it holds."""
+    """What a sender knows of a mailbox it holds. `files_copies`: nobody but us files what it sent."""
 
     id: int
     address: Address
@@ -30,6 +34,7 @@ class SendingMailbox:
     max_connections: int | None
     idle_seconds: int
     opt_out_base_url: str
+    files_copies: bool
     values: dict[str, dict[str, str]]
 
 
@@ -48,6 +53,7 @@ def mailbox_of(row: Row, keyring: Keyring) -> SendingMailbox:
         max_connections=row.max_connections,
         idle_seconds=row.idle_seconds,
         opt_out_base_url=row.opt_out_base_url,
+        files_copies=row.sent_copy == "client",
         values=author_values(row),
     )
 
@@ -62,7 +68,7 @@ def write_letter(row: Row, mailbox: SendingMailbox, wording: Wording, *, token_k
         header_id=row.header_id,
         date=date,
         opt_out_base_url=mailbox.opt_out_base_url,
-        token=make_token(token_key, row.id),
+        token=make_token(token_key, row.id, row.address_digest),
     )
     return Draft(
         message_id=row.id,
@@ -74,3 +80,10 @@ def write_letter(row: Row, mailbox: SendingMailbox, wording: Wording, *, token_k
         content=compose(letter),
         due_at=row.due_at,
     )
+
+
+def envelope_of(mailbox: SendingMailbox, draft: Draft) -> Envelope:
+    """A bounce that quotes nothing still names its letter: by its Message-ID, left of the @."""
+    found = _MESSAGE_ID.search(draft.content)
+    envid = found[1].decode(errors="replace") if found else ""
+    return Envelope(mailbox.address.wire, draft.recipient, draft.smtputf8, envid)

@@ -9,9 +9,12 @@ from mailfleet.mail.replies import Action, Reply, Scope, Verdict, classify
 from mailfleet.model.words import Family, MessageState, Outcome, ScopeKind
 from mailfleet.outbox.rules import HoldOrder, Result, RetryPolicy
 from mailfleet.providers.faults import Ambiguous, Interrupted, NotOffered, Stage, TooLarge, Unreached
+from mailfleet.providers.oauth.faults import GrantFault, TokenUnavailable
 from mailfleet.providers.smtp import Submission
 
 UNREACHABLE_HOLD = 600.0  # chosen: seconds; long enough not to hammer a host, short enough to come back the same day
+GRANT_HOLD = 900.0  # chosen: as long as the token server is not asked again after a no (oauth.store.FAULT_RESTS)
+TOKEN_HOLD = 60.0  # chosen: seconds, where nobody said when a token will come
 MAX_REPLY = 1000  # chosen: characters of a reply that are kept
 
 # A scope `provider` named in a reply to our own client is the contract that the mailbox belongs to.
@@ -75,6 +78,8 @@ def failed(attempt_id: int, error: Exception, *, dialect: str, number: int, retr
             return Result(attempt_id, Outcome.REJECTED, MessageState.REJECTED, "not_offered", str(error))
         case Unreached():
             return unreached(attempt_id, error, dialect=dialect)
+        case GrantFault() | TokenUnavailable():
+            return replace(withdrawn(attempt_id, "no_token", str(error)), hold=_hold_without_token(error))
         case SetupError():
             result = withdrawn(attempt_id, "unusable", str(error))
             return replace(result, hold=unusable(error))
@@ -89,10 +94,23 @@ def unreached(attempt_id: int, error: Unreached, *, dialect: str) -> Result:
         return replace(result, stage=error.stage, hold=unusable(error))
     verdict = classify(error.reply, provider=dialect, side="submission")
     hold = _hold_of(verdict, error.reply) or unusable(error)
-    if error.stage is Stage.AUTH and error.reply.code is not None and error.reply.code >= 500:
+    if is_refused_login(error):
         hold = HoldOrder(ScopeKind.MAILBOX, _advice(error), family=Family.AUTHENTICATION)  # never loop logins
     result = _told(attempt_id, Outcome.UNREACHED, MessageState.QUEUED, error.stage, error.reply, verdict, hold)
     return replace(result, retry_seconds=0.0)
+
+
+def is_refused_login(error: Unreached) -> bool:
+    return error.stage is Stage.AUTH and error.reply is not None and (error.reply.code or 0) >= 500
+
+
+def _hold_without_token(error: GrantFault | TokenUnavailable) -> HoldOrder:
+    """A no stops whom it concerns, mailbox or account; a server that cannot serve us now is asked again soon."""
+    if isinstance(error, GrantFault):
+        kind = ScopeKind.ACCOUNT if error.mailbox_id is None else ScopeKind.MAILBOX
+        return HoldOrder(kind, _advice(error), GRANT_HOLD, Family.AUTHENTICATION)
+    seconds = TOKEN_HOLD if error.rests_for is None else max(error.rests_for.total_seconds(), 1.0)
+    return HoldOrder(ScopeKind.MAILBOX, _advice(error), seconds, Family.UNREACHABLE)
 
 
 def _deferred(result: Result, number: int, retry: RetryPolicy, *, at_least: timedelta | None = None) -> Result:

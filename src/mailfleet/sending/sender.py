@@ -1,10 +1,11 @@
 """A sender: leases mailboxes, writes and reserves their letters, hands them to lanes, settles what comes back.
 
-Four tasks, each with its own errand, none of which waits for SMTP:
+Five tasks, each with its own errand, none of which waits for SMTP:
 
     work    lease → peek → write → reserve → lanes; hands back what cannot be written; releases idle mailboxes
     renew   leases every third of their time; says that we live; sweeps what the dead left
     settle  outcomes in batches; while the database is away they wait here and in the journal
+    copy    letters whose Sent copy is ours to file, after they are settled
     listen  a stop recalls what is reserved and not begun; new work wakes us
 
 Dies at any point: see `lane` and docs/kill-matrix.md.
@@ -16,8 +17,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -34,6 +36,7 @@ from mailfleet.outbox.tunables import Tunables
 from mailfleet.outbox.vault import Vault
 from mailfleet.providers.endpoint import Deadlines
 from mailfleet.sending.caps import ConnectionCaps
+from mailfleet.sending.copying import Copies
 from mailfleet.sending.journal import Journal
 from mailfleet.sending.lane import Lane, Means, Work, wait
 from mailfleet.sending.letters import mailbox_of
@@ -42,11 +45,15 @@ from mailfleet.sending.recovery import recover, results_of
 from mailfleet.sending.settling import RECONNECT, Settler, until_done
 from mailfleet.sending.writing import Writer
 
+if TYPE_CHECKING:
+    from mailfleet.providers.oauth.source import TokenSource
+
 MAX_MAILBOXES = 1200  # chosen: what one sender holds at most; a whole fleet, when it is alone
 LEASE_BATCH = 100  # chosen: mailboxes taken in one turn, so that several senders share a backlog
 MAX_IN_HAND = 2000  # chosen: letters reserved and not settled; more would be late to begin
 LETTER_BATCH = 500  # chosen: letters reserved in one transaction
 PER_MAILBOX = 10  # chosen: of one mailbox in a batch, where many have letters; a pace of a second asks for no more
+COPY_EVERY = 60.0  # chosen: seconds; a settled batch wakes it, this only tries again what failed
 STOP_GRACE = 30.0  # chosen: seconds a letter in hand has to end; after that it is broken off, and ambiguous at worst
 
 HOST = name if "." in (name := socket.getfqdn()) else socket.gethostname()
@@ -83,6 +90,7 @@ class Sender:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._lane_tasks: set[asyncio.Task[None]] = set()
+        self._tokens: TokenSource | None = None
 
     def stop(self) -> None:
         """Finish the letters in hand, settle, release, end."""
@@ -98,19 +106,22 @@ class Sender:
                 tasks.create_task(self._listen_loop()),
                 tasks.create_task(self._loop(self._renew, self._options.tunables.lease.total_seconds() / 3)),
                 tasks.create_task(self._settler.run()),
+                tasks.create_task(self._loop(self._copies.keep, COPY_EVERY, wake=self._copies.came)),
             ]
             await self._loop(self._turn, self._options.tunables.reserve_ahead.total_seconds() / 2, wake=self._wake)
             await self._end_lanes()
             await self._leave()
             for task in background:
                 task.cancel()
-        await asyncio.gather(self._work.close(), self._facts.close(), self._stops.close())
+        doors = (self._work, self._facts, self._stops, self._copies, self._tokens)
+        await asyncio.gather(*(door.close() for door in doors if door is not None))
 
     async def _start(self) -> None:
         self._sender_id = await until_done(partial(register_sender, self._options.conninfo, HOST, self._journal.id))
         self._work, self._facts, self._stops = self._outbox(), self._outbox(), self._outbox()
         self._writer = Writer(self._work, self._options.vault.opt_out_key)
         self._settler = Settler(self._facts, self._journal, self._settled)
+        self._copies = Copies(self._options.conninfo)
         self._means = Means(
             journal=self._journal,
             clock=self._clock,
@@ -118,10 +129,18 @@ class Sender:
             retry=self._options.tunables.retry,
             helo=HOST,
             caps=self._caps,
+            tokens=self._token_source,
             report=self._settler.report,
         )
         self._dead_entries = self._journal.entries()
         await until_done(partial(recover, self._facts, self._journal, retry=self._means.retry))
+
+    def _token_source(self) -> "TokenSource":
+        """Loaded with the first mailbox that needs it: a fleet of passwords does not pay its 5 MB."""
+        if self._tokens is None:
+            source = import_module("mailfleet.providers.oauth.source")
+            self._tokens = source.TokenSource(self._options.conninfo, self._options.vault.keyring)
+        return self._tokens
 
     async def _unless_stopped(self, errand: Coroutine[Any, Any, None]) -> bool:
         """Whether it came to its end before the stop; it is safe to break off."""
@@ -215,7 +234,10 @@ class Sender:
         reservations = await self._work.reserve(list(drafts.values()), fences)
         for reservation in sorted(reservations, key=lambda r: r.start_at):
             self._in_hand[reservation.attempt_id] = reservation.mailbox_id
-            self._put(Work(drafts[reservation.message_id], reservation, asked_at))
+            draft = drafts[reservation.message_id]
+            if self._lanes[reservation.mailbox_id].mailbox.files_copies:
+                self._copies.reserved(reservation.attempt_id, draft.content)
+            self._put(Work(draft, reservation, asked_at))
         if self._stops_heard != stops_heard:  # it came before these letters were in hand
             await self._recall()
         return reservations
@@ -269,6 +291,7 @@ class Sender:
     def _settled(self, batch: Sequence[Result]) -> None:
         for result in batch:
             self._in_hand.pop(result.attempt_id, None)
+        self._copies.settled(batch)
         if self._is_full:
             self._wake.set()
 
@@ -300,6 +323,7 @@ class Sender:
         try:
             async with asyncio.timeout(STOP_GRACE):
                 await self._settler.settle_all()
+                await self._copies.keep()
                 await self._facts.release((mailbox, lane.fence) for mailbox, lane in self._lanes.items())
                 await self._facts.stopped()
         except (TimeoutError, psycopg.Error):

@@ -16,6 +16,7 @@ from mailfleet.health.dns.facts import Facts, Kind, State
 from mailfleet.health.dns.findings import Check, Finding, Record, Severity, blocks, fine, shown, unknown, warns
 from mailfleet.health.dns.provider_records import ProviderRecords
 from mailfleet.health.dns.rules_dmarc_records import find_dmarc, is_aligned
+from mailfleet.mail.addresses import parse_domain
 
 LEAST_BITS = 1024  # RFC 8301 §3.2: verifiers must not accept less
 GOOD_BITS = 2048  # RFC 8301 §3.2: signers should use at least as much
@@ -32,6 +33,12 @@ class Selector:
 
     name: str
     domain: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Selector":
+        """NAME, or NAME._domainkey.DOMAIN for a signature of another domain. InputError when that domain is none."""
+        name, _, domain = text.partition("._domainkey.")
+        return cls(name.lower(), parse_domain(domain) if domain else "")
 
     def at(self, domain: str) -> str:
         return f"{self.name}._domainkey.{self.domain or domain}"

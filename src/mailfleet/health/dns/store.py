@@ -40,7 +40,7 @@ def load_domains(connection: Connection, names: Sequence[str] | None = None) -> 
             setup=DomainSetup(
                 domain=row.name,
                 providers=tuple(preset for preset in row.presets if preset != GENERIC),
-                selectors=tuple(map(Selector, row.dkim_selectors)),
+                selectors=tuple(map(Selector.parse, row.dkim_selectors)),
                 opt_out_url=row.opt_out_base_url,
             ),
             standing=Standing(

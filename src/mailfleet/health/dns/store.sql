@@ -38,6 +38,6 @@ WHERE scope_kind = 'domain' AND scope_key = %(domain)s::text AND set_by = 'dns' 
   AND reason <> %(reason)s
 
 -- name: hold_domains
--- Callers: hold_unchecked, inside a stop.
-INSERT INTO hold (scope_kind, scope_key, reason, set_by, family)
-SELECT 'domain', id::text, %(reason)s, 'dns', 'dns' FROM unnest(%(domains)s::bigint[]) AS d (id)
+-- No trial follows: nothing has burnt there yet. Callers: hold_unchecked, inside a stop.
+INSERT INTO hold (scope_kind, scope_key, reason, set_by, family, trial_over_at)
+SELECT 'domain', id::text, %(reason)s, 'dns', 'dns', clock_timestamp() FROM unnest(%(domains)s::bigint[]) AS d (id)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from mailfleet.base.clock import monotonic, utc_now
 from mailfleet.base.errors import SetupError
 from mailfleet.base.log import get_log
-from mailfleet.mail.opt_out import read_token
+from mailfleet.mail.opt_out import TokenFacts, read_token
 from mailfleet.panel.opt_out.applying import Applier
 from mailfleet.panel.opt_out.clients import Allowance, Network, client_of
 from mailfleet.panel.opt_out.languages import choose_language
@@ -106,19 +106,19 @@ class OptOutPage:
             return Answer(204, headers=(("allow", ALLOWED),))
         if question.method not in ("GET", "HEAD", "POST"):
             return Answer(405, headers=(("allow", ALLOWED),))
-        message_id = read_token([self._key.value], question.token)
-        if message_id is None:
+        token = read_token([self._key.value], question.token)
+        if token is None:
             return self._unknown(question)
         if question.method == "POST":
-            return await self._opt_out(question, message_id)
-        return await self._page(question, message_id)
+            return await self._opt_out(question, token)
+        return await self._page(question, token)
 
     def _unknown(self, question: Question) -> Answer:
         if self._guesses.take(question.client, monotonic()):
             return Answer(404, show("unknown", question.language))
         return Answer(429, show("busy", question.language), (("retry-after", str(RETRY_SECONDS)),))
 
-    async def _opt_out(self, question: Question, message_id: int) -> Answer:
+    async def _opt_out(self, question: Question, token: TokenFacts) -> Answer:
         """1. keeps the no on the disk. 2. lets it be applied. 3. thanks."""
         try:
             await asyncio.wrap_future(self._spool.keep(question.token, utc_now()))
@@ -127,20 +127,20 @@ class OptOutPage:
         self._applier.wake()
         if not question.is_from_page:
             return Answer(200, b"Unsubscribed.\n", _PLAIN)
-        return Answer(200, show("done", question.language, await self._facts(question, message_id)))
+        return Answer(200, show("done", question.language, await self._facts(question, token)))
 
-    async def _page(self, question: Question, message_id: int) -> Answer:
+    async def _page(self, question: Question, token: TokenFacts) -> Answer:
         if question.method == "HEAD":
             return Answer(200, show("ask", question.language))
-        facts = await self._facts(question, message_id)
+        facts = await self._facts(question, token)
         is_done = (facts is not None and facts.is_suppressed) or self._spool.holds(question.token)
         kind: Kind = "done" if is_done else "ask"
         return Answer(200, show(kind, question.language, facts))
 
-    async def _facts(self, question: Question, message_id: int) -> LetterFacts | None:
+    async def _facts(self, question: Question, token: TokenFacts) -> LetterFacts | None:
         if not self._looks.take(question.client, monotonic()):
             return None
-        return await self._letters.facts(message_id)
+        return await self._letters.facts(token)
 
 
 def read_question(scope: Mapping[str, Any], proxies: Sequence[Network]) -> Question:

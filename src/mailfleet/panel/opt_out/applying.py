@@ -4,6 +4,7 @@ Dies at any point: an entry leaves the spool when PostgreSQL has committed it, a
 from two hosts, changes nothing.
 """
 
+import json
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,8 +16,8 @@ from mailfleet.base.clock import monotonic, utc_now
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import InputError, SetupError
 from mailfleet.base.log import get_log
-from mailfleet.mail.opt_out import read_token
-from mailfleet.outbox.stops import suppress
+from mailfleet.mail.opt_out import TokenFacts, read_token
+from mailfleet.outbox.stops import stopping, suppress
 from mailfleet.outbox.vault import Vault
 from mailfleet.panel.opt_out.letters import QUERIES
 from mailfleet.panel.opt_out.spool import Entry, Spool
@@ -80,38 +81,31 @@ class Applier:
     def _apply_all(self, connection: Connection, vault: Vault) -> None:
         after = 0
         while not self._stopping.is_set() and (batch := self._spool.waiting(after, BATCH)):
-            self._apply(connection, vault, batch)
+            self._apply_batch(connection, vault, batch)
             after = batch[-1].number
 
-    def _apply(self, connection: Connection, vault: Vault, batch: Sequence[Entry]) -> None:
-        letters = [(entry, read_token([vault.opt_out_key], entry.token)) for entry in batch]
-        wanted = [message for _, message in letters if message is not None]
-        found = connection.execute(QUERIES["who_said_no"], {"messages": wanted}).fetchall()
-        rows = {row.id: row for row in found}
-        for entry, message in letters:
-            if message not in rows:
-                self._tell(entry, "opt_out_without_letter", letter=message)
-            elif self._suppress(connection, vault, entry, rows[message]):
+    def _apply_batch(self, connection: Connection, vault: Vault, batch: Sequence[Entry]) -> None:
+        """What one of them fails at keeps none of the others."""
+        said = [(entry, read_token([vault.opt_out_key], entry.token)) for entry in batch]
+        letters = _letters(connection, [token for _, token in said if token is not None])
+        for entry, token in said:
+            if token is None:
+                self._tell(entry, "opt_out_of_another_database")
+                continue
+            try:
+                _apply(connection, vault, entry, token, letters.get(token))
+            except psycopg.Error as error:
+                if connection.closed:
+                    raise
+                self._tell(entry, "opt_out_not_applied", letter=token.message_id, error=error.diag.message_primary)
+            else:
                 self._spool.forget([entry.number])
 
-    def _suppress(self, connection: Connection, vault: Vault, entry: Entry, row: Any) -> bool:
-        """Whether the ban stands. 1. the ban, unless it stood. 2. its moment: a death in between leaves that to do."""
-        try:
-            if not row.is_suppressed:
-                reason = f"opt-out of letter {row.id}"
-                suppress(connection, vault.digester, row.address_key, reason=reason, source=SOURCE)
-        except InputError as error:
-            self._tell(entry, "opt_out_of_no_address", letter=row.id, error=str(error))
-            return False
-        dated = {"asked_at": entry.asked_at, "digest": row.digest, "source": SOURCE}
-        connection.execute(QUERIES["date_opt_out"], dated)
-        return True
-
     def _tell(self, entry: Entry, event: str, **facts: object) -> None:
-        """Once for each entry. It stays in the spool, and is looked at again: a letter may come back with a backup."""
+        """Once for each entry. It stays in the spool: the database whose key signed it may come back, say."""
         if entry.number not in self._told:
             self._told.add(entry.number)
-            get_log().critical(event, **facts, next="it is kept, and looked at again every minute")
+            get_log().critical(event, **facts, next="it is kept, and tried again every minute")
 
     def _put_off(self, error: Exception) -> None:
         """Nothing begins while the database is away, so waiting does no harm; still, a broken promise is said once."""
@@ -123,3 +117,43 @@ class Applier:
                 "opt_outs_wait", since=oldest[0].asked_at.isoformat(), error=str(error), next="applied on its return"
             )
         self._stopping.wait(RECONNECT)
+
+
+def _letters(connection: Connection, tokens: Sequence[TokenFacts]) -> dict[TokenFacts, Any]:
+    """Those of the tokens' letters that are there and went to the tokens' addresses."""
+    wanted = {
+        "messages": [token.message_id for token in tokens],
+        "digests": [token.address_digest for token in tokens],
+    }
+    rows = connection.execute(QUERIES["who_said_no"], wanted).fetchall()
+    return {TokenFacts(row.id, bytes(row.digest)): row for row in rows}
+
+
+def _apply(connection: Connection, vault: Vault, entry: Entry, token: TokenFacts, letter: Any) -> None:
+    """1. the ban, unless it stands. 2. what was learned of the letter: a death in between leaves that to do."""
+    if letter is None:
+        _ban(connection, vault, entry, token, _address(connection, token))
+        return
+    if not letter.is_suppressed:
+        _ban(connection, vault, entry, token, letter.address_key)
+    connection.execute(QUERIES["learn_opt_out"], {"message": letter.id, "asked_at": entry.asked_at})
+
+
+def _address(connection: Connection, token: TokenFacts) -> str | None:
+    """The contact that has the token's address, if one has it."""
+    row = connection.execute(QUERIES["whose_digest"], {"digest": token.address_digest}).fetchone()
+    return row and row.address_key
+
+
+def _ban(connection: Connection, vault: Vault, entry: Entry, token: TokenFacts, address: str | None) -> None:
+    """Ends the letters to an address, known or not: its digest alone keeps every later one back."""
+    reason, evidence, at = f"opt-out of letter {token.message_id}", {"letter": token.message_id}, entry.asked_at
+    if address is not None:
+        try:
+            suppress(connection, vault.digester, address, reason=reason, source=SOURCE, evidence=evidence, at=at)
+            return
+        except InputError:
+            pass  # an address that this version does not read any more
+    values = {"digest": token.address_digest, "reason": reason, "source": SOURCE, "evidence": json.dumps(evidence)}
+    with stopping(connection):
+        connection.execute(QUERIES["ban_digest"], {**values, "asked_at": at})

@@ -10,6 +10,7 @@ from datetime import timedelta
 import psycopg
 
 from mailfleet.base.db import connect_async, load_queries
+from mailfleet.mail.opt_out import TokenFacts
 from mailfleet.panel.opt_out.pages import LetterFacts
 
 QUERIES = load_queries("mailfleet.panel.opt_out")
@@ -22,11 +23,11 @@ class LetterReader:
         self._conninfo = conninfo
         self._looks: set[asyncio.Task[LetterFacts | None]] = set()
 
-    async def facts(self, message_id: int) -> LetterFacts | None:
+    async def facts(self, token: TokenFacts) -> LetterFacts | None:
         """None when the letter is gone, the database is away, or too many look at once."""
         if len(self._looks) >= AT_ONCE:
             return None
-        look = asyncio.create_task(self._look(message_id))
+        look = asyncio.create_task(self._look(token))
         self._looks.add(look)
         look.add_done_callback(self._looks.discard)
         await asyncio.wait({look}, timeout=PATIENCE.total_seconds())
@@ -35,11 +36,12 @@ class LetterReader:
         look.cancel()  # not awaited: psycopg may take seconds to part from a server that is frozen
         return None
 
-    async def _look(self, message_id: int) -> LetterFacts | None:
+    async def _look(self, token: TokenFacts) -> LetterFacts | None:
         try:
             connection = await connect_async(self._conninfo, name="mailfleet opt-out page")
             async with connection:
-                found = await connection.execute(QUERIES["letter_facts"], {"message": message_id})
+                wanted = {"message": token.message_id, "digest": token.address_digest}
+                found = await connection.execute(QUERIES["letter_facts"], wanted)
                 row = await found.fetchone()
         except psycopg.Error:
             return None

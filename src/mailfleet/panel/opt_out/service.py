@@ -7,7 +7,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -17,9 +17,10 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from mailfleet.base.children import on_stop
+from mailfleet.base.clock import monotonic
 from mailfleet.base.errors import InputError, SetupError
 from mailfleet.base.log import get_log
-from mailfleet.base.settings import Settings
+from mailfleet.base.settings import OPT_OUT_LISTEN, Settings
 from mailfleet.panel.opt_out.app import OptOutPage
 from mailfleet.panel.opt_out.applying import Applier
 from mailfleet.panel.opt_out.clients import Network, parse_proxies
@@ -27,11 +28,7 @@ from mailfleet.panel.opt_out.letters import LetterReader
 from mailfleet.panel.opt_out.spool import Spool
 from mailfleet.panel.opt_out.token_key import TokenKey
 
-LISTEN = "127.0.0.1:8320"  # chosen: free of well-known services; the proxy on the same host reaches it
-PROXIES = "127.0.0.0/8 ::1"
-LISTEN_VARIABLE = "MAILFLEET_OPT_OUT_LISTEN"
-PROXIES_VARIABLE = "MAILFLEET_OPT_OUT_PROXIES"
-
+PATIENCE = 2.0  # chosen: seconds; a page whose parent was killed has ended by then
 CONNECTIONS = 800  # chosen: within 1,024 open files; each has one while it is open, and slow ones keep it
 # chosen: ten seconds and 16 KB for a request's head, which is one of about 1 KB; the proxy waits for slow clients
 _HTTP = HTTP1Settings(header_read_timeout=10_000, max_buffer_size=16_384)
@@ -46,24 +43,22 @@ class PageOptions:
     proxies: tuple[Network, ...]
 
 
-def read_options(environment: Mapping[str, str]) -> PageOptions:
-    """From MAILFLEET_OPT_OUT_LISTEN (HOST:PORT) and MAILFLEET_OPT_OUT_PROXIES (addresses and networks)."""
-    listen = environment.get(LISTEN_VARIABLE) or LISTEN
-    return page_options(listen, (environment.get(PROXIES_VARIABLE) or PROXIES).split())
-
-
-def page_options(listen: str, proxies: list[str]) -> PageOptions:
-    """InputError when `listen` is not HOST:PORT, or a proxy neither address nor network."""
+def page_options(settings: Settings) -> PageOptions:
+    """InputError when the settings name no HOST:PORT, or a proxy that is neither address nor network."""
+    listen = settings.opt_out_listen
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
-        raise InputError(f"The opt-out page cannot listen at {listen!r}.", hint=f"Say HOST:PORT, such as {LISTEN}.")
-    return PageOptions(host.strip("[]"), int(port), parse_proxies(proxies))
+        raise InputError(
+            f"The opt-out page cannot listen at {listen!r}.", hint=f"Say HOST:PORT, such as {OPT_OUT_LISTEN}."
+        )
+    return PageOptions(host.strip("[]"), int(port), parse_proxies(settings.opt_out_proxies))
 
 
-def serve(settings: Settings, options: PageOptions, *, with_parent: bool) -> NoReturn:
+def serve(settings: Settings, *, with_parent: bool) -> NoReturn:
     """Serves until a signal, or the parent's end if `with_parent`. SetupError when it cannot begin."""
+    options = page_options(settings)
     conninfo = settings.named_database()
-    _check_free(options)
+    check_free(options)
     spool = Spool.open(settings.home / "opt_out")
     try:
         key = TokenKey(settings)
@@ -112,15 +107,35 @@ async def _serve(page: OptOutPage, options: PageOptions, *, with_parent: bool) -
     return asked.is_set()
 
 
-def _check_free(options: PageOptions) -> None:
-    """The server shares its port with whoever has it already (SO_REUSEPORT), and would get half of the requests."""
+def check_free(options: PageOptions) -> None:
+    """SetupError when another listens there. The server would share its port with it (SO_REUSEPORT), and get half of
+    the requests.
+    """
+    end = monotonic() + PATIENCE
+    while (error := _bind_error(options)) is not None:
+        if monotonic() > end:
+            raise SetupError(
+                f"The opt-out page cannot listen at {options.host}:{options.port}: {error.strerror}",
+                hint="Stop what listens there, or name another place by MAILFLEET_OPT_OUT_LISTEN.",
+            ) from error
+        time.sleep(0.1)
+
+
+def _bind_error(options: PageOptions) -> OSError | None:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     with closing(socket.socket(family)) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((options.host, options.port))
         except OSError as error:
-            raise SetupError(
-                f"The opt-out page cannot listen at {options.host}:{options.port}: {error.strerror}",
-                hint=f"Stop what listens there, or name another place by --listen or {LISTEN_VARIABLE}.",
-            ) from error
+            return error
+    return None
+
+
+def is_listening(options: PageOptions) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        socket.create_connection((options.host, options.port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -1,9 +1,10 @@
 -- name: letter_facts
 -- What a letter's recipient may see on the page: who wrote, to whom, and whether that address has said no already.
+-- Nothing when the letter is gone, or when its id is now another's.
 -- Callers: letters, for a page. Index: message_pkey, suppression_pkey. Rows: at most one.
 SELECT i.legal_name, i.postal_address, c.address, s.digest IS NOT NULL AS is_suppressed
 FROM message m
-JOIN contact c ON c.id = m.contact_id
+JOIN contact c ON c.id = m.contact_id AND c.digests[1] = %(digest)s
 JOIN mailbox b ON b.id = m.mailbox_id
 JOIN domain d ON d.id = b.domain_id
 JOIN identity i ON i.id = d.identity_id
@@ -11,16 +12,28 @@ LEFT JOIN suppression s ON s.digest = c.digests[1]
 WHERE m.id = %(message)s
 
 -- name: who_said_no
--- The contacts behind letters, and whether their own address is banned already; the first digest is the address's.
+-- Of tokens, those whose letter is there and went to the token's address, and whether that is banned already.
 -- Callers: applying. Index: message_pkey, suppression_pkey. Rows: a batch of opt-outs.
-SELECT m.id, c.address_key, c.digests[1] AS digest, s.digest IS NOT NULL AS is_suppressed
-FROM unnest(%(messages)s::bigint[]) AS want (id)
+SELECT m.id, want.digest, c.address_key, s.digest IS NOT NULL AS is_suppressed
+FROM unnest(%(messages)s::bigint[], %(digests)s::bytea[]) AS want (id, digest)
 JOIN message m ON m.id = want.id
-JOIN contact c ON c.id = m.contact_id
-LEFT JOIN suppression s ON s.digest = c.digests[1]
+JOIN contact c ON c.id = m.contact_id AND c.digests[1] = want.digest AND c.erased_at IS NULL
+LEFT JOIN suppression s ON s.digest = want.digest
 
--- name: date_opt_out
--- A ban that an opt-out set begins when it was said, though it may have waited for the database.
--- Callers: applying. Index: suppression_pkey. Rows: one.
-UPDATE suppression SET created_at = %(asked_at)s
-WHERE digest = %(digest)s AND source = %(source)s AND created_at > %(asked_at)s
+-- name: whose_digest
+-- The contact of an address, for a token whose letter is gone. Callers: applying, rarely: it reads the whole table.
+SELECT address_key FROM contact WHERE digests[1] = %(digest)s AND erased_at IS NULL
+
+-- name: ban_digest
+-- Of an address that we no longer know; one that stands already is left as it is.
+-- Callers: applying, inside a stop. Index: suppression_pkey.
+INSERT INTO suppression (digest, kind, reason, source, evidence, created_at)
+VALUES (%(digest)s, 'address', %(reason)s, %(source)s, %(evidence)s::jsonb, %(asked_at)s)
+ON CONFLICT DO NOTHING
+
+-- name: learn_opt_out
+-- What was learned of a letter, once, at the first moment that is known of.
+-- Callers: applying. Index: message_pkey, event_once.
+INSERT INTO event (kind, at, message_id, contact_id, mailbox_id, campaign_id)
+SELECT 'opt_out', %(asked_at)s, id, contact_id, mailbox_id, campaign_id FROM message WHERE id = %(message)s
+ON CONFLICT (message_id, kind, incoming_id) DO UPDATE SET at = EXCLUDED.at WHERE event.at > EXCLUDED.at

@@ -5,7 +5,7 @@ ProviderError
 └── TokenUnavailable    it could not be asked, or not now: passes by itself, is asked again after a rest
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mailfleet.base.errors import ProviderError
@@ -42,8 +42,9 @@ class GrantFault(ProviderError):
 
 
 class TokenUnavailable(ProviderError):
-    """`again_at` is when the server is asked next, where that is known."""
+    """`again_at`, by the database's clock, in `rests_for` from now, is when the server is asked next; where known."""
 
-    def __init__(self, text: str, *, again_at: datetime | None = None) -> None:
+    def __init__(self, text: str, *, again_at: datetime | None = None, now: datetime | None = None) -> None:
         super().__init__(text, hint="This is said to pass by itself; it is tried again.")
         self.again_at = again_at
+        self.rests_for: timedelta | None = again_at - now if again_at and now else None

@@ -1,6 +1,6 @@
 """An account's grant as the operator and health see it: connect, look, faults that stand, secrets that end soon."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -34,6 +34,15 @@ class StandingFault:
 
 
 @dataclass(frozen=True, slots=True)
+class Connected:
+    """`accounts` that have a grant, as provider/account, and the ids of their `mailboxes` by address, however these log
+    in."""
+
+    accounts: frozenset[str]
+    mailboxes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class EndingGrant:
     """A secret or certificate that ends on `expires_on`, or has ended."""
 
@@ -59,6 +68,13 @@ def find_account(connection: Connection, name: str) -> Row:
 def oauth_mailboxes(connection: Connection, account_id: int) -> Sequence[Row]:
     """The account's mailboxes that log in by OAuth, by address; `has_consent` says whose person has agreed."""
     return connection.execute(QUERIES["mailboxes"], {"account": account_id}).fetchall()
+
+
+def load_connected(connection: Connection) -> Connected:
+    rows = connection.execute(QUERIES["connected"]).fetchall()
+    return Connected(
+        frozenset(row.account for row in rows), {row.address: row.id for row in rows if row.id is not None}
+    )
 
 
 def save_grant(

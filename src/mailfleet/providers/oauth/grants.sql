@@ -20,6 +20,15 @@ LEFT JOIN oauth_token t ON t.grant_id = g.id AND t.mailbox_id = b.id
 WHERE b.account_id = %(account)s AND b.auth = 'xoauth2' AND b.retired_at IS NULL
 ORDER BY b.address
 
+-- name: connected
+-- Accounts that have a grant, each with its mailboxes, or once with none.
+-- Callers: load_connected. Index: oauth_grant_one_per_account, mailbox_account_id. Rows: the fleet at most.
+SELECT p.name || '/' || a.name AS account, b.id, b.address
+FROM oauth_grant g
+JOIN account a ON a.id = g.account_id
+JOIN provider p ON p.id = a.provider_id
+LEFT JOIN mailbox b ON b.account_id = a.id AND b.retired_at IS NULL
+
 -- name: save_grant
 -- Connecting anew takes the place of what was there, faults and rests included.
 -- Callers: save_grant, in its transaction. Index: oauth_grant_one_per_account. Rows: 1. Locks: the grant.

@@ -95,10 +95,16 @@ class TokenSource:
             raise TokenUnavailable(f"No access token came within {seconds:g} s; the login was not tried.") from error
 
     async def login(self, mailbox_id: int, login: Login) -> Login:
-        """`login` as a server takes it now: one by XOAUTH2 that brings no token of its own gets the account's."""
-        if login.kind is not AuthKind.XOAUTH2 or login.secret:
+        """`login` as a server takes it now. By XOAUTH2 the account's grant comes first: a secret of the mailbox's own
+        is an old token, or the password of before, and serves only while the account is not connected."""
+        if login.kind is not AuthKind.XOAUTH2:
             return login
-        return replace(login, secret=await self.token_for(mailbox_id))
+        try:
+            return replace(login, secret=await self.token_for(mailbox_id))
+        except GrantFault as fault:
+            if fault.kind is GrantFaultKind.NO_GRANT and login.secret:
+                return login
+            raise
 
     async def refused(self, mailbox_id: int, token: str) -> bool:
         """A server refused a login with this token. True: it was old, and the next one is worth one more try; False: it
@@ -279,7 +285,8 @@ def _obstacle(row: Row, said: str) -> GrantFault | TokenUnavailable | None:
         return _fault(row, GrantFaultKind.NO_CONSENT, "nobody has agreed for it yet", hint, of_mailbox=True)
     if row.rest_until is not None:
         why = f": {said}" if said else ""
-        return TokenUnavailable(f"{row.account}: the token server does not serve us now{why}.", again_at=row.rest_until)
+        text = f"{row.account}: the token server does not serve us now{why}."
+        return TokenUnavailable(text, again_at=row.rest_until, now=row.now)
     return None
 
 

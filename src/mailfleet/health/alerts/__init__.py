@@ -1,0 +1,1 @@
+"""Alerts: whom incidents are told, when, and how."""

@@ -1,0 +1,52 @@
+"""A real health process that dies at a named point: `python doomed_health.py POINT`.
+
+It runs the service's own code, at a quick tick; only, the first time it comes to POINT, it sends itself SIGKILL. With
+POINT "never" it goes on.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from mailfleet.health import __main__ as process
+from mailfleet.health import alerting, domains, judging, service
+from mailfleet.health.counting import Counting
+
+# point → (where the name is looked up, the name, whether the blow falls after it)
+POINTS: dict[str, tuple[Any, str, bool]] = {
+    "before new domains are held": (judging, "hold_unchecked", False),
+    "after new domains are held": (judging, "hold_unchecked", True),
+    "before the count": (Counting, "count", False),
+    "after the count": (Counting, "count", True),
+    "before the verdict is written": (judging, "write_verdict", False),
+    "after the verdict is written": (judging, "write_verdict", True),
+    "before a domain is settled": (domains, "settle_report", False),
+    "after a domain is settled": (domains, "settle_report", True),
+    "before a notice": (alerting, "deliver", False),
+    "after a notice": (alerting, "deliver", True),
+    "after it is noted as told": (alerting, "tell_incidents", True),
+}
+
+
+def doom(point: str) -> None:
+    owner, name, is_after = POINTS[point]
+    original: Callable[..., Any] = getattr(owner, name)
+
+    @wraps(original)
+    def doomed(*arguments: Any, **options: Any) -> Any:
+        if not is_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, doomed)
+
+
+if __name__ == "__main__":
+    service.Health.__init__.__kwdefaults__["tick"] = 0.2
+    if sys.argv[1] != "never":
+        doom(sys.argv[1])
+    process.main()

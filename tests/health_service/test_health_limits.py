@@ -1,0 +1,60 @@
+"""The trial's limit at the senders' door: however a hold ends, a few letters leave and no more."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from queue_scene import lay, sender
+
+import laid
+from mailfleet.base.db import Connection, connect
+from mailfleet.health.judging import Judging
+from mailfleet.model.words import Family, ScopeKind
+from mailfleet.outbox.stops import hold, lift
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    with connect(database, name="test") as connection:
+        yield connection
+
+
+@pytest.fixture
+def place(database: str, home: Path, connection: Connection) -> laid.Laid:
+    """Two mailboxes of two domains, with twenty letters due."""
+    return lay(database, home, connection, mailboxes=2, contacts=20)
+
+
+async def test_the_first_letters_after_a_lift_meet_the_trials_limit(place: laid.Laid, connection: Connection) -> None:
+    """The limit stands before the hold ends, so nothing slips out between a person's lift and the next judgement; it
+    counts what leaves from then on, and not what left before the hold."""
+    [domain] = connection.execute("SELECT name FROM domain ORDER BY id LIMIT 1").fetchone()
+    async with sender(place) as hand:
+        await hand.lease()
+        assert len(await hand.reserve(batch=4)) == 4
+        hold(connection, ScopeKind.DOMAIN, domain, reason="burnt", set_by="health", family=Family.POLICY)
+        Judging(connection).take()
+        during = await hand.reserve()
+        lift(connection, ScopeKind.DOMAIN, domain, lifted_by="ann")
+        connection.execute("UPDATE message SET due_at = clock_timestamp() WHERE state = 'queued'")
+        after = await hand.reserve()
+    held = connection.execute("SELECT min(id) FROM mailbox").fetchone()[0]
+    assert {letter.mailbox_id for letter in during} == {held + 1}
+    assert [letter.mailbox_id for letter in after] == [held] * 5
+    [said] = connection.execute("SELECT DISTINCT reason FROM message WHERE state = 'queued'").fetchone()
+    assert said.startswith("domain") and "limit" in said
+
+
+async def test_a_trial_that_is_over_binds_nobody(place: laid.Laid, connection: Connection) -> None:
+    """Its limit goes with what it counted."""
+    [domain] = connection.execute("SELECT name FROM domain ORDER BY id LIMIT 1").fetchone()
+    hold(connection, ScopeKind.DOMAIN, domain, reason="burnt", set_by="health", family=Family.POLICY)
+    Judging(connection).take()
+    lift(connection, ScopeKind.DOMAIN, domain, lifted_by="ann")
+    async with sender(place) as hand:
+        await hand.take()
+        connection.execute("UPDATE hold SET trial_over_at = clock_timestamp()")
+        Judging(connection).take()
+        assert connection.execute("SELECT count(*) FROM sending_limit WHERE source = 'half_open'").fetchone()[0] == 0
+        connection.execute("UPDATE message SET due_at = clock_timestamp() WHERE state = 'queued'")
+        assert len(await hand.reserve()) == 5
