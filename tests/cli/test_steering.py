@@ -20,8 +20,8 @@ WITH letter AS (
 ), sender AS (INSERT INTO sender (host, pid, journal) VALUES ('h', 1, gen_random_uuid()) RETURNING id)
 INSERT INTO attempt (message_id, number, mailbox_id, sender_id, fence, limit_ids, limit_keys, outcome, settled_at,
                      stage, reserved_at)
-SELECT letter.id, 1, mailbox_id, sender.id, 1, '{}', '{}', 'ambiguous', clock_timestamp(), 'dot',
-       clock_timestamp() - interval '2 hours'
+SELECT letter.id, 1, mailbox_id, sender.id, 1, '{}', '{}', 'ambiguous', clock_timestamp() - interval '2 hours',
+       'dot', clock_timestamp() - interval '2 hours'
 FROM letter, sender RETURNING message_id
 """
 

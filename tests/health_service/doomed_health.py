@@ -1,6 +1,6 @@
 """A real health process that dies at a named point: `python doomed_health.py POINT`.
 
-It runs the service's own code, at a quick tick; only, the first time it comes to POINT, it sends itself SIGKILL. With
+It runs the service's own code, in a hurry; only, the first time it comes to POINT, it sends itself SIGKILL. With
 POINT "never" it goes on.
 """
 

@@ -62,6 +62,7 @@ def test_a_domain_that_fails_is_one_incident_until_its_records_are_right(
     for _ in range(2):
         Judging(outside.connection).take()
         assert outside.incidents() == [("dns", "domain", 1, 3)]
+        assert outside.limits() == []
     text = outside.one("SELECT text FROM incident")
     assert text.startswith("Domain missing.com: ") and "until a check finds the records right" in text
     outside.connection.execute(

@@ -61,7 +61,9 @@ def start(scene: Scene) -> Iterator[Start]:
 
 
 def lay_trouble(scene: Scene) -> None:
-    """A domain that burns, and one that no check has looked at yet."""
+    """A domain that burns, and one that no check has looked at yet; judged again after a second."""
+    hurry = "INSERT INTO setting (name, value) VALUES ('health', '{\"judge_after\": 1}')"
+    scene.connection.execute(hurry)
     burning = scene.mailboxes[0]
     for receiver in ("a.example", "b.example"):
         scene.provider(receiver, receiver[0])

@@ -6,6 +6,7 @@ from health_scene import LOGIN, POLICY, UNKNOWN, Scene
 
 from mailfleet.health.judging import Judging
 from mailfleet.health.store import write_verdict
+from mailfleet.providers.oauth.faults import GrantFaultKind
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -179,7 +180,7 @@ def test_complaints_halve_and_then_stop(scene: Scene) -> None:
         scene.judge()
         assert (scene.one(halved, domain), scene.one("SELECT sum(halvings) FROM ramp")) == (3, 3)
     assert scene.holds() == []
-    assert scene.incidents() == [("complaints", "domain", domain, 1)]
+    assert scene.incidents() == [("complaints", "domain", domain, 0)]
     scene.learn("complaint", letters[1:3])
     scene.judge()
     assert scene.holds() == [("domain", domain, "complaints")]
@@ -230,7 +231,7 @@ def test_windows_move_on_with_the_clock(scene: Scene) -> None:
     """A block counts for 24 hours, a bounce for 7 days, and after 8 days the letter is forgotten."""
     mailbox = scene.mailboxes[0]
     scene.write(mailbox, 100)
-    scene.write(mailbox, 1, **POLICY)
+    scene.write(mailbox, 2, **POLICY)
     scene.write(mailbox, 2, **UNKNOWN)
     halved = "SELECT sum(halvings) FROM ramp"
     scene.judge()
@@ -246,7 +247,7 @@ def test_windows_move_on_with_the_clock(scene: Scene) -> None:
     scene.lift(kind="campaign", key=scene.campaign)
     scene.write(mailbox, 96)
     scene.judge()
-    assert scene.one("SELECT evidence ->> 'letters' FROM hold") == "107"
+    assert scene.one("SELECT evidence ->> 'letters' FROM hold") == "108"
     scene.pass_time(DAY + HOUR)
     scene.judge()
     assert scene.one("SELECT count(*) FROM counted_letter") == 4 + 96
@@ -254,7 +255,7 @@ def test_windows_move_on_with_the_clock(scene: Scene) -> None:
 
 def test_a_hundred_mailboxes_of_one_account_that_fail_are_one_incident(scene_of) -> None:
     """Their logins are refused: each was held by its sender; one hold on the account takes their place, and one
-    incident tells of it, with the letters a day at stake."""
+    incident tells of it, with the letters a day at stake. What was replaced did not end, so no trial of it follows."""
     scene = scene_of(120, 40, 2, 1, 1)
     accounts = dict(scene.rows("SELECT id, account_id FROM mailbox"))
     broken = min(accounts.values())
@@ -282,6 +283,7 @@ def test_a_hundred_mailboxes_of_one_account_that_fail_are_one_incident(scene_of)
     scene.pass_time(HOUR)
     scene.judge()
     assert scene.holds() == [("account", broken, "authentication")]
+    assert scene.limits() == [("account", broken, 5)]
 
 
 def test_readings_that_fail_together_are_their_accounts_and_a_single_one_is_the_watchers(scene_of) -> None:
@@ -362,3 +364,28 @@ def test_a_judgement_is_not_made_twice_a_minute_nor_later_than_five(scene: Scene
     turn(timedelta(seconds=120))
     turn(timedelta(seconds=181))
     assert judged == [True, False, True, False, True]
+
+
+def test_grants_that_do_not_serve_are_incidents_until_they_do(scene: Scene) -> None:
+    """A refused grant and a secret that ends are told for the account, once, with what to do; both end with the new
+    grant."""
+    account = scene.one("SELECT min(id) FROM account")
+    scene.connection.execute(
+        "INSERT INTO oauth_grant (account_id, flow, client_id, token_url, scope, credential, expires_on, fault_kind,"
+        " fault_text, fault_hint, fault_at, fault_until) VALUES (%s, 'client_credentials', 'app', 'https://t.test', '',"
+        " '', current_date + 10, %s, 'The secret was refused.', 'Connect it anew.', now(), now() + interval '1 hour')",
+        [account, next(iter(GrantFaultKind))],
+    )
+    for _ in range(2):
+        scene.judge()
+        assert [row[:3] for row in scene.incidents()] == [("authentication", "account", account)]
+    assert scene.one("SELECT text FROM incident").endswith("Connect it anew.")
+    scene.connection.execute(
+        "UPDATE oauth_grant SET fault_kind = NULL, fault_text = '', fault_hint = '', fault_at = NULL,"
+        " fault_until = NULL"
+    )
+    scene.judge()
+    assert "ends on" in scene.one("SELECT text FROM incident WHERE closed_at IS NULL")
+    scene.connection.execute("UPDATE oauth_grant SET expires_on = NULL")
+    scene.judge()
+    assert scene.incidents() == []

@@ -90,7 +90,7 @@ async def test_a_late_acceptance_is_believed_after_a_persons_no(place: Place, co
         connection.execute("UPDATE lease SET expires_at = clock_timestamp() - interval '1 second'")
         connection.execute("UPDATE attempt SET reserved_at = reserved_at - interval '2 minutes'")
         await other.outbox.sweep_expired()
-        connection.execute("UPDATE attempt SET reserved_at = reserved_at - interval '1 hour'")
+        connection.execute("UPDATE attempt SET settled_at = settled_at - interval '1 hour'")
         resolve(connection, taken.message_id, was_sent=False, by="ann")
         await late.outbox.settle([result(taken, Outcome.ACCEPTED)])
     assert one(connection, "SELECT state FROM message") == "accepted"

@@ -417,7 +417,7 @@ async def test_a_person_resolves_an_ambiguous_letter(was_sent: bool, place: Plac
         with pytest.raises(InputError, match=f"Letter {found.message_id} is not ambiguous"):
             resolve(connection, found.message_id, was_sent=was_sent, by="ann")
         await hand.outbox.settle([result(found, Outcome.AMBIGUOUS, stage="dot")])
-        connection.execute("UPDATE attempt SET reserved_at = reserved_at - interval '32 minutes'")
+        connection.execute("UPDATE attempt SET settled_at = settled_at - interval '32 minutes'")
         resolve(connection, found.message_id, was_sent=was_sent, by="ann")
         with pytest.raises(InputError):
             resolve(connection, found.message_id, was_sent=was_sent, by="ann")

@@ -90,3 +90,17 @@ def test_a_copy_is_filed_and_the_inbox_watched_on(database: str, home: Path) -> 
         wanted = it.deliver()
         it.wait_for_mails(1)
         assert it.taken() == Counter([wanted])
+
+
+def test_after_a_look_into_sent_the_inbox_is_watched_on(database: str, home: Path) -> None:
+    """An ambiguous letter is looked for in the Sent folder; the session then idles on INBOX, not on Sent."""
+    with sandbox_scene(database, home) as it:
+        it.lay_letter()
+        it.watch(SELDOM)
+        it.wait("SELECT read_at IS NOT NULL FROM reading")
+        it.run("UPDATE attempt SET outcome = 'ambiguous'")
+        it.run("UPDATE message SET state = 'ambiguous', settled_at = NULL")
+        it.wait("SELECT reason LIKE '%%looked for%%' FROM message")
+        wanted = it.deliver()
+        it.wait_for_mails(1)
+        assert it.taken() == Counter([wanted])

@@ -1,12 +1,9 @@
-"""Settings of numbers and durations, as the database keeps them: one row a name."""
+"""Settings of numbers and durations, as the database keeps them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, Self, TypeVar
-
-from mailfleet.base.db import Connection
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +24,3 @@ class Recorded:
                 is_duration = isinstance(field.default, timedelta)
                 values[field.name] = timedelta(seconds=record[field.name]) if is_duration else record[field.name]
         return cls(**values)
-
-
-R = TypeVar("R", bound=Recorded)
-
-
-def load_setting(connection: Connection, name: str, kind: type[R]) -> R:
-    """What the organisation set under that name; the defaults where it set nothing."""
-    row = connection.execute("SELECT value FROM setting WHERE name = %s", [name]).fetchone()
-    return kind.of_record(row.value) if row else kind()
-
-
-def save_setting(connection: Connection, name: str, value: Recorded) -> None:
-    connection.execute(
-        "INSERT INTO setting (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
-        [name, json.dumps(value.as_record())],
-    )

@@ -26,6 +26,7 @@ LAWS = {
 }
 
 
+INCIDENTS = 5  # chosen: the gravest; the rest would hide them
 DEEDS = {
     "reply": "answered",
     "refusal": "asked to be left alone",
@@ -111,5 +112,7 @@ def _print_people(console: Console, report: DemoReport) -> None:
                 f"From a no by {words} to the stop of all letters: half within {times.median:.2f} s, 95 % within"
                 f" {times.p95:.2f} s, the slowest {times.worst:.2f} s, of {times.count}."
             )
-    for text in report.incidents:
+    for text in report.incidents[:INCIDENTS]:
         console.print(Text(f"Incident: {text}"))
+    if len(report.incidents) > INCIDENTS:
+        console.print(f"{len(report.incidents) - INCIDENTS} lesser incidents: `mailfleet incidents`.")

@@ -16,19 +16,21 @@ COUNTS = """
 SELECT count(*) FILTER (WHERE outcome = 'accepted') AS sent,
        count(*) FILTER (WHERE outcome = 'deferred') AS deferred,
        count(*) FILTER (WHERE outcome = 'rejected') AS rejected,
-       count(*) FILTER (WHERE outcome = 'ambiguous') AS ambiguous
+       count(*) FILTER (WHERE outcome = 'ambiguous') AS ambiguous,
+       (SELECT count(*) FROM event) AS heard
 FROM attempt
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Attempts by outcome, so far."""
+    """Attempts by outcome, and what was heard of letters, so far."""
 
     sent: int = 0
     deferred: int = 0
     rejected: int = 0
     ambiguous: int = 0
+    heard: int = 0
 
 
 def read_tally(connection: Connection) -> Tally:
@@ -60,7 +62,7 @@ class ProgressView:
         left = f"{max(0.0, (self._total - tally.sent) / rate):.0f} s" if rate else "?"
         line = (
             f"sent {tally.sent:,} of {self._total:,} · deferred {tally.deferred} · rejected {tally.rejected}"
-            f" · ambiguous {tally.ambiguous} · {rate:.0f}/s · {left} left · {senders} senders"
+            f" · ambiguous {tally.ambiguous} · heard of {tally.heard} · {rate:.0f}/s · {left} left · {senders} senders"
         )
         if self._live is not None:
             grid = Table.grid(padding=(0, 1))

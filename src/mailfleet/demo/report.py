@@ -34,6 +34,7 @@ LEFT JOIN account a ON l.scope_kind = 'account' AND a.id::text = l.scope_key
 LEFT JOIN provider p ON l.scope_kind = 'provider' AND p.id::text = l.scope_key
 LEFT JOIN identity i ON l.scope_kind = 'identity' AND i.id::text = l.scope_key
 WHERE l.scope_kind IN ('mailbox', 'domain', 'account', 'provider', 'identity', 'recipient_domain')
+  AND l.source <> 'half_open'
 """
 WAITING = """
 SELECT reason_code AS code, min(reason) AS example, count(*) AS contacts FROM enrollment

@@ -42,7 +42,8 @@ SELECT count(*) AS n FROM enrollment e WHERE e.state = 'active'
   AND NOT EXISTS (SELECT 1 FROM message m WHERE m.enrollment_id = e.id AND m.state = 'ambiguous')
 """
 UNSETTLED = "SELECT count(*) AS n FROM attempt WHERE outcome IS NULL"
-STILL = 12.0  # chosen: seconds without a letter after which what waits will not leave soon
+STILL = 12.0  # chosen: seconds without a letter or an answer after which what waits will not leave soon
+ECHO = 8.0  # chosen: seconds in which the last answers are read
 
 
 class Demo:
@@ -154,8 +155,8 @@ class Demo:
     def _is_over(self, connection: Connection) -> bool:
         row = connection.execute(OPEN).fetchone()
         now = monotonic()
-        is_still = now - self._moved_at > STILL
-        return (row is not None and row.n == 0) or is_still or now - self._began_at > LONGEST
+        is_still = now - self._moved_at > (ECHO if row is not None and row.n == 0 else STILL)
+        return is_still or now - self._began_at > LONGEST
 
     def _wreak(self) -> None:
         """Kills a process every few seconds; PostgreSQL is restarted once, and killed once."""
@@ -198,7 +199,17 @@ def _in_seconds(connection: Connection) -> None:
     """
     short = timedelta(seconds=3)
     save_tunables(connection, replace(load_tunables(connection), retry_first=short, retry_longest=short))
-    save_rhythm(connection, Rhythm(least_wait=short, most_wait=2 * short, first_retry=short))
+    save_rhythm(
+        connection,
+        Rhythm(
+            least_wait=5 * short,
+            most_wait=10 * short,
+            first_retry=short,
+            upkeep=short / 3,
+            apart=short / 1000,
+            most_idle=1500,
+        ),
+    )
     save_health_tunables(connection, HealthTunables(judge_after=short, complaint_floor=8))
 
 

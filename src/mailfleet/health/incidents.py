@@ -204,7 +204,7 @@ def _stake(scope: Scope, facts: Facts) -> int:
 
 def _severity(finding: Finding, stake: int, view: View) -> Severity:
     if finding.level is not Level.STOP:
-        return Severity.WARNING
+        return Severity.NOTE if finding.evidence.get("events") == 1 else Severity.WARNING
     fleet = sum(place.letters_a_day for place in view.facts.places)
     if stake and stake >= view.tunables.grave_part * fleet:
         return Severity.GRAVE

@@ -1,4 +1,4 @@
-"""Policy and reputation blocks (5.7.x): one slows the domain; a few at several receivers stop what they have in
+"""Policy and reputation blocks (5.7.x): two slow the domain; a few at several receivers stop what they have in
 common."""
 
 from datetime import datetime
@@ -16,13 +16,13 @@ KINDS = (ScopeKind.CAMPAIGN, ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.PROV
 
 def find_policy_blocks(facts: Facts, tunables: HealthTunables, now: datetime) -> list[Finding]:
     """What is stopped: a text (campaign), a name (domain), shared addresses (account, provider), or, where one receiver
-    alone refuses several of our domains, letters to that receiver. Any other domain with a block is slowed."""
+    alone refuses several of our domains, letters to that receiver. Any other domain with two blocks is slowed."""
     stops, rest = find_causes(
         count(facts, FAMILY),
         lambda scope: _threshold(facts, scope, tunables, now),
         explained_share=tunables.explained_share,
     )
-    slowed = Threshold(0.0)
+    slowed = Threshold(0.0, events=tunables.policy_slow_events)
     slows, _ = find_causes(
         rest, lambda scope: slowed if scope.kind == ScopeKind.DOMAIN else None, explained_share=tunables.explained_share
     )
@@ -65,6 +65,5 @@ def _is_content(scope: Scope) -> bool:
 
 def _slow(cause: Cause, tunables: HealthTunables) -> Finding:
     hours = tunables.policy_window.total_seconds() / 3600
-    letters = "letter was" if cause.tally.events == 1 else "letters were"
-    reason = f"{cause.tally.events} {letters} refused by policy in {hours:.0f} hours"
+    reason = f"{cause.tally.events} letters were refused by policy in {hours:.0f} hours"
     return Finding(FAMILY, Level.SLOW, cause.scope, (cause.scope,), reason, evidence_of(cause))

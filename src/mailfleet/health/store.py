@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mailfleet.base.db import Connection, again_on_deadlock
-from mailfleet.base.records import load_setting, save_setting
+from mailfleet.base.stored import load_setting, save_setting
 from mailfleet.health.half_open import LimitChanges, WantedLimit
 from mailfleet.health.incidents import Incident
 from mailfleet.health.look import QUERIES, Look

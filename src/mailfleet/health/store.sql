@@ -9,7 +9,10 @@ SELECT clock_timestamp() AS now,
        (SELECT coalesce(max(id), 0) FROM event) AS event_id,
        (SELECT max(id) FROM hold) AS hold_id,
        (SELECT count(*) FROM hold WHERE lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp())) AS holds,
-       (SELECT row(count(*), max(failing_since))::text FROM reading WHERE failing_since IS NOT NULL) AS readings
+       (SELECT row(count(*), max(failing_since))::text FROM reading WHERE failing_since IS NOT NULL) AS readings,
+       (SELECT row(count(*), max(dns_failing_since))::text FROM domain WHERE dns_verdict = 'blocks') AS domains,
+       (SELECT row(count(*), max(fault_at))::text FROM oauth_grant WHERE fault_kind IS NOT NULL) AS grants,
+       (SELECT row(count(*), max(fault_at))::text FROM oauth_token WHERE fault_kind IS NOT NULL) AS tokens
 
 -- name: begin_look
 -- Every fact of a judgement is of one moment: what was committed before `now`. Callers: Looking.

@@ -33,7 +33,8 @@ class HealthTunables(Recorded):
 
     policy_window: timedelta = timedelta(hours=24)
     policy_rate: float = 0.01  # chosen: 3 blocks on a domain's full day of 100 letters are well above it
-    policy_events: int = 3  # chosen: one slows, three at two receivers stop; a filter errs once, not everywhere
+    policy_events: int = 3  # chosen: two slow, three at two receivers stop; a filter errs once, not everywhere
+    policy_slow_events: int = 2
     policy_receivers: int = 2
 
     complaint_halve: float = 0.001

@@ -13,7 +13,6 @@ from mailfleet.inbox.store import Census, WatcherStore
 from mailfleet.inbox.turns import Held, Place
 
 LEASE_BATCH = 200  # chosen: mailboxes taken or given back in one turn, so that watchers that start together share
-APART = timedelta(seconds=0.1)  # chosen: between two first readings of new mailboxes: a fleet of 1,200 in two minutes
 LONGEST_APART = timedelta(minutes=4)  # chosen: well inside the five in which each is to be read
 
 HOST = name if "." in (name := socket.getfqdn()) else socket.gethostname()
@@ -25,11 +24,14 @@ def fair_share(census: Census) -> int:
 
 
 class Leases:
-    """`held` by mailbox id. `let_go` ends what is going on in a mailbox that is lost or given back."""
+    """`held` by mailbox id. `apart`: between two first readings of new mailboxes. `let_go` ends what is going on in a
+    mailbox that is lost or given back.
+    """
 
-    def __init__(self, length: timedelta, let_go: Callable[[Held], None]) -> None:
+    def __init__(self, length: timedelta, apart: timedelta, let_go: Callable[[Held], None]) -> None:
         self.held: dict[int, Held] = {}
         self._length = length
+        self._apart = apart
         self._let_go = let_go
         self._share = 0
         self._renew_at = 0.0
@@ -52,7 +54,7 @@ class Leases:
 
     def _renew(self, store: WatcherStore) -> None:
         store.seen()
-        store.make_readings(apart=APART, longest=LONGEST_APART)
+        store.make_readings(apart=self._apart, longest=LONGEST_APART)
         ours = store.renew((held.lease for held in self.held.values()), self._length)
         self._release(store, [held for held in self.held.values() if held.mailbox_id not in ours or not held.is_ours])
         self._share = fair_share(store.census(self._length))

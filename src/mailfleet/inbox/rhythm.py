@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from mailfleet.base.db import Connection
-from mailfleet.base.records import Recorded, load_setting, save_setting
+from mailfleet.base.records import Recorded
+from mailfleet.base.stored import load_setting, save_setting
 
 SETTING = "reading"
 
@@ -16,6 +17,7 @@ class Rhythm(Recorded):
     errands             how often errands are looked for; a mailbox that has some is read at most that often
     upkeep              how often it is looked who is busy, and who fails and is not held
     tick                how often it is looked who is due
+    apart               between two first readings of new mailboxes
     most_idle           sessions of a watcher that wait by IDLE at once; the others are read in turn
     """
 
@@ -27,6 +29,7 @@ class Rhythm(Recorded):
     errands: timedelta = timedelta(seconds=20)
     upkeep: timedelta = timedelta(minutes=1)
     tick: timedelta = timedelta(seconds=1)
+    apart: timedelta = timedelta(seconds=0.1)  # chosen: a fleet of 1,200 in two minutes
     most_idle: int = 600  # chosen: a watcher's share on two hosts
 
 

@@ -24,7 +24,8 @@ class Place(Enum):
 class Held:
     """A mailbox that we hold. `host` is its server; `key` what its session was opened with.
 
-    `is_ours` ends with the lease, `has_news`: the idle pool heard of mail, `is_busy`: it should idle, not before
+    `is_ours` ends with the lease, `has_news`: the idle pool heard of mail, `has_errands`: some were due when
+    it was last looked, `is_busy`: it should idle, not before
     `may_idle_at` by the monotonic clock, and while `is_at_inbox`: INBOX is its open folder.
     """
 
@@ -34,6 +35,7 @@ class Held:
     is_ours: bool = True
     place: Place = Place.RESTING
     has_news: bool = False
+    has_errands: bool = False
     is_busy: bool = False
     may_idle_at: float = 0.0
     is_at_inbox: bool = False

@@ -13,7 +13,7 @@ from mailfleet.base.errors import ProviderError, SetupError
 from mailfleet.base.log import get_log
 from mailfleet.base.secrets import Keyring
 from mailfleet.inbox.arrived import Arrived
-from mailfleet.inbox.errands import due_errands, run_errands
+from mailfleet.inbox.errands import run_errands
 from mailfleet.inbox.failing import Fault, family_to_hold, fault_of
 from mailfleet.inbox.reading import ReadingSession, StoredCursor, Visit
 from mailfleet.inbox.rhythm import Rhythm
@@ -126,7 +126,7 @@ class Visitor:
         elif not is_news:
             with self._store() as store:
                 store.read_well(held.lease, wait=self._wait(), remark=remark)
-            if self._run_errands(held, session):
+            if held.has_errands and self._run_errands(held, session):
                 self._visit_of(held, target, session).read(Folder.INBOX, INBOX)
         held.is_at_inbox = True
 
@@ -154,9 +154,8 @@ class Visitor:
 
     def _run_errands(self, held: Held, session: ReadingSession) -> bool:
         """Whether another folder may be open now. What fails there says nothing of reading."""
+        held.has_errands = False
         with self._connections.one() as connection:
-            if held.mailbox_id not in due_errands(connection, [held.mailbox_id]):
-                return False
             try:
                 run_errands(connection, session, held.mailbox_id)
             except ProviderError as error:

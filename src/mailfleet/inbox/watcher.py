@@ -61,7 +61,7 @@ class Watcher:
         self._connections = Connections(options.conninfo)
         self._tokens = Tokens(options.conninfo, options.vault.keyring)
         self._turns = Turns(A_HOST)
-        self._leases = Leases(options.lease, self._let_go)
+        self._leases = Leases(options.lease, options.rhythm.apart, self._let_go)
         self._idle: IdlePool[Held] = IdlePool(self._hear)
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_stopping = False
@@ -116,6 +116,8 @@ class Watcher:
 
     def _hasten(self, store: WatcherStore) -> None:
         mailboxes = due_errands(store.connection, list(self._leases.held))
+        for mailbox in mailboxes:
+            self._leases.held[mailbox].has_errands = True
         if mailboxes:
             store.hasten(mailboxes, apart=self._options.rhythm.errands)
 

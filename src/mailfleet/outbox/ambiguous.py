@@ -23,10 +23,10 @@ def resolve(connection: Connection, message_id: int, *, was_sent: bool, by: str)
     if settle(connection, message_id, f"found {'' if was_sent else 'not '}sent by {by}"):
         return
     row = connection.execute(
-        "SELECT reserved_at FROM attempt WHERE message_id = %s AND outcome = 'ambiguous'", [message_id]
+        "SELECT settled_at FROM attempt WHERE message_id = %s AND outcome = 'ambiguous'", [message_id]
     ).fetchone()
     if row is not None:
-        safe_at = (row.reserved_at + SAFE_AFTER).astimezone()
+        safe_at = (row.settled_at + SAFE_AFTER).astimezone()
         raise InputError(
             f"Letter {message_id} may still be at its server.",
             hint=f"Look again and say so after {safe_at:%Y-%m-%d %H:%M}; a server may take ten minutes and more.",
@@ -46,7 +46,7 @@ def accept(connection: Connection, message_id: int, reason: str) -> bool:
 
 def plan_again(connection: Connection, message_id: int, reason: str) -> bool:
     """An ambiguous letter was not accepted: it is planned again, in the same mailbox, under the same Message-ID. False:
-    it is not ambiguous, or was reserved less than `SAFE_AFTER` ago.
+    it is not ambiguous, or has been for less than `SAFE_AFTER`.
     """
     values = {"message": message_id, "reason": reason, "safe_after": SAFE_AFTER}
     return connection.execute(QUERIES["resolve_again"], values).fetchone() is not None

@@ -36,11 +36,11 @@ SELECT id FROM moved
 
 -- name: resolve_again
 -- It was made sure that it was not sent: it is planned again, in the same mailbox. Usage stays. Not before `safe_after`
--- since the reservation: until then its server may still be at it. Index: message_pkey.
+-- since it became ambiguous: until then its server may still be at it. Index: message_pkey.
 WITH known AS (
     UPDATE attempt a SET outcome = 'deferred', stage = 'resolved', settled_at = clock_timestamp()
     FROM message m WHERE m.id = %(message)s AND m.state = 'ambiguous' AND a.message_id = m.id
-      AND a.outcome = 'ambiguous' AND a.reserved_at < clock_timestamp() - %(safe_after)s::interval
+      AND a.outcome = 'ambiguous' AND a.settled_at < clock_timestamp() - %(safe_after)s::interval
     RETURNING a.message_id
 ), moved AS (
     UPDATE message m SET state = 'queued', due_at = NULL, reason_code = 'resolved',

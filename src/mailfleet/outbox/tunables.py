@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from mailfleet.base.db import Connection
-from mailfleet.base.records import Recorded, load_setting, save_setting
+from mailfleet.base.records import Recorded
+from mailfleet.base.stored import load_setting, save_setting
 from mailfleet.outbox.rules import RetryPolicy
 
 SETTING = "tunables"

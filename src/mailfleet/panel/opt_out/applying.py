@@ -24,7 +24,7 @@ from mailfleet.panel.opt_out.spool import Entry, Spool
 from mailfleet.panel.opt_out.token_key import TokenKey
 
 SOURCE = "opt_out"
-BATCH = 200  # chosen: opt-outs looked up in one query
+BATCH = 50  # chosen: opt-outs in one stop, which keeps the senders for a tenth of a second
 LOOK_AGAIN = 60.0  # chosen: seconds until what could not be applied is tried once more
 REFRESH = 600.0  # chosen: seconds until the organisation's secrets are read anew, over a new connection
 RECONNECT = 1.0  # chosen: seconds between two tries to reach the database
@@ -85,21 +85,24 @@ class Applier:
             after = batch[-1].number
 
     def _apply_batch(self, connection: Connection, vault: Vault, batch: Sequence[Entry]) -> None:
-        """What one of them fails at keeps none of the others."""
+        """In one stop, for each stop waits for the reservations under way. One that fails keeps none of the others."""
         said = [(entry, read_token([vault.opt_out_key], entry.token)) for entry in batch]
         letters = _letters(connection, [token for _, token in said if token is not None])
-        for entry, token in said:
-            if token is None:
-                self._tell(entry, "opt_out_of_another_database")
-                continue
-            try:
-                _apply(connection, vault, entry, token, letters.get(token))
-            except psycopg.Error as error:
-                if connection.closed:
-                    raise
-                self._tell(entry, "opt_out_not_applied", letter=token.message_id, error=error.diag.message_primary)
-            else:
-                self._spool.forget([entry.number])
+        applied = []
+        with stopping(connection):
+            for entry, token in said:
+                if token is None:
+                    self._tell(entry, "opt_out_of_another_database")
+                    continue
+                try:
+                    _apply(connection, vault, entry, token, letters.get(token))
+                except psycopg.Error as error:
+                    if connection.closed:
+                        raise
+                    self._tell(entry, "opt_out_not_applied", letter=token.message_id, error=error.diag.message_primary)
+                else:
+                    applied.append(entry.number)
+        self._spool.forget(applied)
 
     def _tell(self, entry: Entry, event: str, **facts: object) -> None:
         """Once for each entry. It stays in the spool: the database whose key signed it may come back, say."""
@@ -130,13 +133,14 @@ def _letters(connection: Connection, tokens: Sequence[TokenFacts]) -> dict[Token
 
 
 def _apply(connection: Connection, vault: Vault, entry: Entry, token: TokenFacts, letter: Any) -> None:
-    """1. the ban, unless it stands. 2. what was learned of the letter: a death in between leaves that to do."""
+    """1. the ban, unless it stands. 2. what was learned of the letter; should that fail, the ban stands."""
     if letter is None:
         _ban(connection, vault, entry, token, _address(connection, token))
         return
     if not letter.is_suppressed:
         _ban(connection, vault, entry, token, letter.address_key)
-    connection.execute(QUERIES["learn_opt_out"], {"message": letter.id, "asked_at": entry.asked_at})
+    with connection.transaction():
+        connection.execute(QUERIES["learn_opt_out"], {"message": letter.id, "asked_at": entry.asked_at})
 
 
 def _address(connection: Connection, token: TokenFacts) -> str | None:
@@ -155,5 +159,5 @@ def _ban(connection: Connection, vault: Vault, entry: Entry, token: TokenFacts, 
         except InputError:
             pass  # an address that this version does not read any more
     values = {"digest": token.address_digest, "reason": reason, "source": SOURCE, "evidence": json.dumps(evidence)}
-    with stopping(connection):
+    with connection.transaction():
         connection.execute(QUERIES["ban_digest"], {**values, "asked_at": at})
