@@ -72,3 +72,14 @@ def test_what_one_cause_accounts_for_counts_in_no_other() -> None:
     counted += [cell(f"box{number}", "c", 100, 1) for number in range(10)]
     counted += [cell(f"box{number}", "dead", 50, 10) for number in range(10)]
     assert causes(*counted) == [scope("campaign", "dead"), scope("mailbox", "m"), scope("mailbox", "n")]
+
+
+def test_of_many_that_are_alike_none_explains_what_they_have_in_common() -> None:
+    """One letter in sixteen of a bad list is dead, whoever writes: mailboxes with two dead of eight are chance, and the
+    campaign is the cause; one with seven of eight is another matter.
+    """
+    alike = [cell(f"m{number}", "c", 8, 2 if number % 4 == 0 else 0) for number in range(80)]
+    threshold = replace(THRESHOLD, rate=0.04)
+    assert causes(*alike, threshold=threshold) == [scope("campaign", "c")]
+    fine = [cell(f"n{number}", "c", 8, 0) for number in range(80)]
+    assert causes(cell("bad", "c", 8, 7), *fine, threshold=replace(THRESHOLD, rate=0.005)) == [scope("mailbox", "bad")]

@@ -260,6 +260,30 @@ def test_start_enrolls_whom_it_may_write_to_and_nobody_else(world: World) -> Non
     assert world.one("SELECT next_at <= now() AND next_step = 1 FROM enrollment")
 
 
+def test_whose_answer_waits_for_a_person_is_enrolled_and_paused(world: World) -> None:
+    """Nothing is written, by a new campaign either, before somebody has read what they asked; nor to the absent."""
+    world.lay_contacts(Person("ann@a.test"), Person("bob@b.test"), Person("away@c.test"))
+    world.run(
+        "INSERT INTO incoming (mailbox_id, folder, uid_validity, uid, digest, received_at, kind, contact_id, question)"
+        " SELECT (SELECT min(id) FROM mailbox), 'inbox', 1, 1, '\\x01', now(), 'reply', id, 'is this a no?'"
+        " FROM contact WHERE address = 'ann@a.test'",
+    )
+    world.run(
+        "WITH other AS (INSERT INTO campaign (name, identity_id) SELECT 'other', min(id) FROM identity RETURNING id)"
+        " INSERT INTO enrollment (campaign_id, contact_id, paused_until, reason_code, reason)"
+        " SELECT other.id, c.id, now() + interval '5 days', 'away', 'away' FROM other, contact c"
+        " WHERE c.address = 'away@c.test'",
+    )
+    world.add()
+    assert _launch(world) == 3
+    query = (
+        "SELECT array_agg(c.address || ' ' || e.reason ORDER BY c.address) FROM enrollment e"
+        " JOIN contact c ON c.id = e.contact_id JOIN campaign g ON g.id = e.campaign_id AND g.name = 'labs'"
+        " WHERE e.paused_until > now()"
+    )
+    assert world.one(query) == ["ann@a.test waits for a person: is this a no?", "away@c.test away"]
+
+
 @pytest.mark.parametrize(
     ("mend", "reason"),
     [

@@ -5,13 +5,14 @@ maildirs of the people say who was written to again.
 import smtplib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
 from imap.dovecot import Dovecot, dovecot
+from mailfleet.inbox.rhythm import Rhythm, save_rhythm
 from mailfleet.providers.sandbox import persona_letters as letters
 from mailfleet.providers.sandbox.fleet import make_contacts
 from servers import Home, Postfix, free_port, postfix, wait_until
@@ -66,10 +67,14 @@ def it(house: House, database: str, home: Path) -> Iterator[Stage]:
     place = house.postfix
     options = {"port": place.port, "host": place.host, "security": "starttls", "fleet": FLEET}
     with stage(database, home, contacts=len(CONTACTS), steps=2, **options) as it:  # type: ignore[arg-type]
-        it.run("UPDATE provider SET ca_file = %s", house.postfix.ca_file)
+        both = home / "authorities.pem"
+        both.write_text("".join(Path(server.ca_file).read_text() for server in (house.postfix, house.dovecot)))
+        it.run("UPDATE provider SET ca_file = %s", str(both))
         imap = house.dovecot.endpoint()
         it.run("UPDATE mailbox SET imap_host = %s, imap_port = %s, imap_security = 'tls'", imap.host, imap.port)
         it.run("UPDATE step SET wait = interval '1 hour' WHERE number = 2")
+        with it.connect() as connection:
+            save_rhythm(connection, Rhythm(upkeep=timedelta(seconds=1)))
         yield it
 
 

@@ -26,7 +26,7 @@ LIST = "demo"
 
 # chosen: enough of each that every way of failing is met in one run of 9,000 letters
 FAULTS = Faults(
-    dead=0.01,
+    dead=0.004,
     greylist=0.02,
     greylist_seconds=2.0,
     defer=0.01,
@@ -43,8 +43,8 @@ PEOPLE = Personas(
     reply=0.06,
     refusal=0.02,
     auto_reply=0.03,
-    bounce=0.02,
-    odd_bounce=0.01,
+    bounce=0.006,
+    odd_bounce=0.004,
     complaint=0.001,
     opt_out_link=0.02,
     opt_out_mail=0.01,

@@ -17,8 +17,8 @@ from mailfleet.providers.sandbox.ledger import Ledger
 from mailfleet.providers.sandbox.personas import said_no
 
 STOP_GRACE = RESERVE_AHEAD  # a letter reserved before the no is recalled; until it is, it may leave within this
-READ_WITHIN = timedelta(seconds=10)  # chosen: a no by mail is to be read so soon here; the promise is a minute
-READ_IN_CHAOS = timedelta(seconds=30)  # chosen: a watcher's leases last ten seconds beyond its death
+READ_WITHIN = timedelta(seconds=25)  # chosen: 1,200 mailboxes are opened in as long; the promise is a minute
+READ_IN_CHAOS = timedelta(seconds=45)  # chosen: a watcher's leases last ten seconds beyond its death
 
 LETTERS = """
 SELECT m.header_id, c.address_key, m.enrollment_id, s.number, m.state, m.reason_code

@@ -1,12 +1,12 @@
 """The smallest scope that explains: of all scopes over their threshold, those whose events nothing else accounts for.
 
 1. A scope is a candidate when it is over its threshold, floor respected.
-2. It stands unless scopes of another kind explain it: without its parts in those of them that burn, its rate is not
-   above any more; unless such parts (two at least) are nearly all of it. A scope whose letters all lie in one scope
-   of another kind has no parts of that kind: it is the narrower one. Two that explain each other: the one with fewer
-   letters. What explains a candidate and is below the floor itself is the cause all the same: the floor is met by the
-   candidate, and never is a wider scope stopped than burns. One event alone explains nothing: of a letter to each of
-   many small receivers every refused one would be its receiver's opinion.
+2. It stands unless scopes of another kind explain it: without its parts in those of them that burn and are surely
+   worse than the rest, its rate is not above any more; unless such parts (two at least) are nearly all of it. A scope
+   whose letters all lie in one scope of another kind has no parts of that kind: it is the narrower one. Two that
+   explain each other: the one with fewer letters. What explains a candidate and is below the floor itself is the cause
+   all the same: the floor is met by the candidate, and never is a wider scope stopped than burns. One event alone
+   explains nothing: of a letter to each of many small receivers every refused one would be its receiver's opinion.
 3. Of those that stand, a scope is a cause when it explains more events than every other that shares letters with it;
    between equals, the narrower kind. Its letters are then accounted for, and it begins again.
 
@@ -205,7 +205,10 @@ class _Search:
         burning = {
             scope
             for scope, tally in parts.items()
-            if scope is not None and scope in self._explaining and one.threshold.is_above(tally)
+            if scope is not None
+            and scope in self._explaining
+            and one.threshold.is_above(tally)
+            and _is_worse(tally, one, len(parts))
         }
         burnt = sum(parts[scope].letters for scope in burning)
         if len(burning) > 1 and burnt >= self._explained_share * one.letters:
@@ -220,6 +223,16 @@ class _Search:
                 next((scope for scope in one.scopes if scope.kind == kind), None) for one in self._counted
             ]
         return self._parts[kind]
+
+
+def _is_worse(part: Tally, whole: _Suspect, parts: int) -> bool:
+    """Whether a part is surely worse than the rest. The more parts there are, the surer it must be, for of many that
+    are alike the worst looks bad by chance.
+    """
+    if whole.threshold.confidence is None:
+        return True
+    rest = Rate(whole.events - part.events, whole.letters - part.letters)
+    return part.rate.exceeds(rest.share, 1 - (1 - whole.threshold.confidence) / parts)
 
 
 def _tally(letters: int, events: int) -> Tally:

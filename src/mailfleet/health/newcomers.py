@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailfleet.base.db import Connection, load_queries
+from mailfleet.health.burnt_domains import acknowledgement_needed
 from mailfleet.health.facts import Facts, StandingHold, Trial
-from mailfleet.health.quarantine import acknowledgement_needed
 from mailfleet.health.scopes import Place, Scope
 from mailfleet.model.words import Family, ScopeKind
 

@@ -53,7 +53,7 @@ def fault_of(error: Exception) -> Fault:
             kind = SETUP
         case _:
             return Fault(BROKEN, f"An error of Mailfleet itself ({type(error).__name__}), which its log describes.")
-    return Fault(kind, f"{error} {error.hint}".strip())
+    return Fault(kind, f"{str(error).rstrip('.')}. {error.hint}".strip())
 
 
 def family_to_hold(kind: str, failures: int, unread_for: timedelta) -> Family | None:

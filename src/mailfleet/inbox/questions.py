@@ -7,10 +7,10 @@ from typing import Any
 
 from mailfleet.base.db import Connection, again_on_deadlock, load_queries
 from mailfleet.base.errors import InputError
-from mailfleet.inbox.rules_orders import FOREVER, Order
+from mailfleet.inbox.rules_orders import Order
 from mailfleet.inbox.stopping import Stopped, Target, carry_out, find_colleagues, stopping
 from mailfleet.mail.addresses import parse_address
-from mailfleet.model.words import MailKind
+from mailfleet.model.words import UNTIL_DECIDED, MailKind
 from mailfleet.outbox.vault import Vault
 
 QUERIES = load_queries("mailfleet.inbox", "questions.sql")
@@ -76,7 +76,7 @@ def decide_mail(
         if connection.execute(QUERIES["settle_mail"], values).fetchone() is None:
             raise InputError(f"Mail {mail_id} is decided already: {mail.decision}, by {mail.decided_by}.")
         if decision is Decision.IGNORE:
-            connection.execute(QUERIES["resume"], {"contact": mail.contact_id, "forever": FOREVER})
+            connection.execute(QUERIES["resume"], {"contact": mail.contact_id, "forever": UNTIL_DECIDED})
             return Stopped()
         if mail.kind != MailKind.BOUNCE:
             connection.execute(

@@ -18,11 +18,9 @@ from mailfleet.mail.families import family_of
 from mailfleet.mail.kinds import Classified
 from mailfleet.mail.opt_out import TokenFacts
 from mailfleet.mail.replies import Action, Scope, Verdict
-from mailfleet.model.words import Family, Folder, MailKind, ScopeKind
+from mailfleet.model.words import UNTIL_DECIDED, Family, Folder, MailKind, ScopeKind
 
 AWAY = timedelta(days=7)  # chosen: an absence without a date; long enough for most, short enough not to lose anybody
-FOREVER = datetime(2200, 1, 1, tzinfo=UTC)
-"""Until when a contact is paused that waits for a person's answer."""
 WIDE_HOLD = timedelta(days=1)  # chosen: a mail can be forged, so one mail stops no domain and no account for longer
 
 _MACHINES_REMARKS = ("auth-failure", "dmarc")  # RFC 6591: nobody complained
@@ -238,7 +236,9 @@ def address_key(address: str) -> str:
 
 
 def _ask(mail: Mail, found: Match, question: str) -> Order:
-    return Order(mail.what.kind, found, pause=FOREVER, question=question, reason=f"waits for a person: {question}")
+    return Order(
+        mail.what.kind, found, pause=UNTIL_DECIDED, question=question, reason=f"waits for a person: {question}"
+    )
 
 
 def _on(mail: Mail) -> str:

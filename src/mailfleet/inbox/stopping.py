@@ -14,8 +14,8 @@ from typing import Any
 from mailfleet.base.db import Connection, load_queries
 from mailfleet.inbox.facts import MAX_LINE, clean
 from mailfleet.inbox.rules_company import Employer, longest_word
-from mailfleet.inbox.rules_orders import FOREVER, HoldWanted, Order
-from mailfleet.model.words import ReplyStops, SuppressionKind
+from mailfleet.inbox.rules_orders import HoldWanted, Order
+from mailfleet.model.words import UNTIL_DECIDED, ReplyStops, SuppressionKind
 from mailfleet.outbox.service import QUERIES as OUTBOX
 from mailfleet.outbox.service import STOP_CHANNEL, STOP_LOCK
 
@@ -133,7 +133,7 @@ def _end(connection: Connection, order: Order, target: Target) -> Stopped:
 def _pause(connection: Connection, order: Order, target: Target) -> Stopped:
     values = {
         "until": order.pause,
-        "code": "question" if order.pause == FOREVER else "away",
+        "code": "question" if order.pause == UNTIL_DECIDED else "away",
         "reason": order.reason,
         "contact": target.contact_id,
     }

@@ -11,7 +11,7 @@ from mailfleet.intake.campaign_pool import PoolMailbox, daily_capacity, load_dai
 from mailfleet.intake.campaign_store import QUERIES, StoredCampaign, read_stored
 from mailfleet.intake.footer import is_complete
 from mailfleet.mail.opt_out import check_base_url
-from mailfleet.model.words import CampaignState
+from mailfleet.model.words import UNTIL_DECIDED, CampaignState
 from mailfleet.outbox.stops import set_campaign_state
 
 _LAUNCHED_FROM = (CampaignState.DRAFT, CampaignState.PAUSED)
@@ -70,7 +70,9 @@ def launch(connection: Connection, shown: LaunchPlan, *, was: CampaignState, rea
             raise InputError(
                 f"The campaign {name} changed while you looked at it; nothing was started.", hint="Run it again."
             )
-        enrolled = connection.execute(QUERIES["enroll"], {"campaign": plan.stored.id}).rowcount
+        enrolled = connection.execute(
+            QUERIES["enroll"], {"campaign": plan.stored.id, "until_decided": UNTIL_DECIDED}
+        ).rowcount
         connection.execute(QUERIES["check_enrolled"])
         set_campaign_state(connection, name, CampaignState.RUNNING, was=[was], reason=reason)
     return enrolled

@@ -153,13 +153,24 @@ FROM (
 
 -- name: enroll
 -- Every contact of the campaign's lists who may be written to and is not enrolled yet; all are ready at once, the
--- planner paces them. A suppression committed meanwhile is met at the reservation, the last gate.
--- Callers: launch. Index: list_member_once, suppression_pkey, enrollment_once. Rows: the lists.
-INSERT INTO enrollment (campaign_id, contact_id, next_at)
-SELECT %(campaign)s, c.id, statement_timestamp()
+-- planner paces them. Whoever is away, or asked something that nobody has read yet, is paused here as elsewhere. A
+-- suppression committed meanwhile is met at the reservation, the last gate.
+-- Callers: launch. Index: list_member_once, suppression_pkey, enrollment_once, enrollment and incoming by contact.
+-- Rows: the lists.
+INSERT INTO enrollment (campaign_id, contact_id, next_at, paused_until, reason_code, reason)
+SELECT %(campaign)s, c.id, statement_timestamp(), p.until, coalesce(p.code, ''), coalesce(p.reason, '')
 FROM (SELECT DISTINCT m.contact_id FROM list_member m JOIN campaign_list cl ON cl.contactlist_id = m.contact_list_id
       WHERE cl.campaign_id = %(campaign)s) AS listed
 JOIN contact c ON c.id = listed.contact_id
+LEFT JOIN LATERAL (
+    SELECT * FROM (
+        SELECT e.paused_until AS until, e.reason_code AS code, e.reason FROM enrollment e
+        WHERE e.contact_id = c.id AND e.state = 'active' AND e.paused_until > statement_timestamp()
+        UNION ALL
+        SELECT %(until_decided)s::timestamptz, 'question', 'waits for a person: ' || i.question FROM incoming i
+        WHERE i.contact_id = c.id AND i.question <> '' AND i.decided_at IS NULL
+    ) AS every ORDER BY until DESC LIMIT 1
+) AS p ON true
 WHERE c.lawful_basis <> 'none' AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.digest = ANY(c.digests))
 ORDER BY c.id
 ON CONFLICT (campaign_id, contact_id) DO NOTHING

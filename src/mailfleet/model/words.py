@@ -1,5 +1,6 @@
 """The closed sets of the design's words, and which state may follow which. Pure: no Django."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -19,6 +20,8 @@ class ScopeKind(StrEnum):
 
 
 FLEET_KEY = "fleet"
+UNTIL_DECIDED = datetime(2200, 1, 1, tzinfo=UTC)
+"""The end of a pause that lasts until a person decides."""
 
 
 class WindowKind(StrEnum):

@@ -132,6 +132,7 @@ class ImapSession:
             return self._examine(folder)
         wanted = ["UIDVALIDITY", "UIDNEXT", "MESSAGES", *(["HIGHESTMODSEQ"] if self._has_modseq else [])]
         with self._asking(ImapStage.STATUS):
+            self._client.folder_encode = True
             items = self._client.folder_status(folder, wanted)
         return self._known(ImapStage.STATUS, folder, read_look(items))
 
