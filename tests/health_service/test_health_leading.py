@@ -34,4 +34,4 @@ def test_a_loop_aside_that_fails_goes_on(database: str, capsys: pytest.CaptureFi
     stopping.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
-    assert "health_loop_failed" in capsys.readouterr().out
+    assert "health_loop_failed" in "".join(capsys.readouterr())
