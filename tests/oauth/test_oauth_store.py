@@ -118,3 +118,17 @@ async def test_endless_answer(world: World) -> None:
     async with OAuthServer() as server:
         answer = await server.ask(f"{world.server.url}/token", {"grant_type": "x"})
     assert isinstance(answer, Later)
+
+
+async def test_a_new_grant_lets_refused_mailboxes_be_read(world: World) -> None:
+    """A mailbox whose login was refused is due at once, for it logs in otherwise; one that is well is left alone."""
+    world.lay(2)
+    refused, well = world.mailboxes
+    world.connection.execute(
+        "INSERT INTO reading (mailbox_id, failing_since, refused_secret, next_at) VALUES (%s, now(), 'x', 'infinity'),"
+        " (%s, NULL, NULL, now() + interval '1 hour')",
+        [refused, well],
+    )
+    world.connect_application()
+    due = "SELECT array_agg(mailbox_id) FROM reading WHERE next_at <= clock_timestamp() AND refused_secret IS NULL"
+    assert world.columns(due)[0] == [refused]

@@ -113,6 +113,9 @@ def list_command() -> None:
     with opened() as it:
         rows = list_grants(it.connection)
         ending = ending_grants(it.connection, datetime.now(UTC).date())
+    if not rows:
+        click.echo("No mailbox logs in by OAuth; a file of mailboxes says so by auth = xoauth2.")
+        return
     table = Table(box=None, header_style="bold")
     for title in ("account", "by", "client", "mailboxes", "consents", "good tokens", "secret ends", "state"):
         table.add_column(title)

@@ -10,7 +10,7 @@ from typing import Any
 from mailfleet.base.clock import utc_now
 from mailfleet.base.log import get_log
 from mailfleet.inbox.arrived import Arrived
-from mailfleet.inbox.rules_heads import digest_of, is_bulk
+from mailfleet.inbox.rules_heads import digest_of
 from mailfleet.inbox.rules_matching import Clues, Way
 from mailfleet.inbox.rules_orders import Mail, Order, address_key
 from mailfleet.mail.incoming import Incoming, read_incoming
@@ -71,7 +71,7 @@ def _read(arrived: Arrived, token_key: bytes) -> ReadMail:
     received_at = _moment(arrived)
     what = classify(incoming, received_at)
     token = read_token([token_key], what.opt_out_token) if what.opt_out_token else None
-    mail = Mail(what, address_key(incoming.sender), is_bulk(incoming), arrived.folder, received_at, token)
+    mail = Mail(what, address_key(incoming.sender), incoming.is_bulk, arrived.folder, received_at, token)
     return ReadMail(
         digest=digest_of(arrived.raw),
         mail=mail,

@@ -11,7 +11,6 @@ from mailfleet.mail.parts import read_part
 HEAD_LIMIT = 65536  # chosen: octets, as many as are read of a head; what stands behind them tells no two mails apart
 
 _END_OF_HEAD = re.compile(rb"\r?\n[ \t]*\r?\n|\r[ \t]*\r")
-_LIST_FIELDS = ("List-Id", "List-Unsubscribe", "List-Post", "Feedback-ID")
 _OWN_LINK = re.compile(rf"mailto:([^>?\s]+)\?subject=unsubscribe%20{VERSION}[A-Za-z0-9_-]{{20,}}", re.IGNORECASE)
 _ANSWER = re.compile(r"\s*\S{1,20}\s*(?:\[\d+\]|\d+)?\s*[:：]")  # "Re:", and any other word that may stand for it
 _MACHINE = re.compile(r"mailer.?daemon|postmaster|mail.?delivery|feedback|abuse|complaint|fbl|sns\b", re.IGNORECASE)
@@ -30,22 +29,13 @@ def may_be_about_us(head: bytes) -> bool:
     letter = Letter(read_part(head).headers)
     if is_own_copy(letter):
         return False
-    return not is_bulk(letter) or _answers_or_reports(letter)
+    return not letter.is_bulk or _answers_or_reports(letter)
 
 
 def is_own_copy(letter: Letter) -> bool:
     """A letter as we write them: its mailto for opting out leads to its own sender, with a token of ours."""
     found = _OWN_LINK.search(letter.get("List-Unsubscribe"))
     return found is not None and unquote(found[1]).lower() == letter.sender.lower()
-
-
-def is_bulk(letter: Letter) -> bool:
-    """A newsletter, a list's mail, an advertisement: written to many."""
-    return any(letter.get(name) for name in _LIST_FIELDS) or letter.get("Precedence").lower() in (
-        "bulk",
-        "list",
-        "junk",
-    )
 
 
 def _answers_or_reports(letter: Letter) -> bool:

@@ -13,11 +13,6 @@ from mailfleet.providers.oauth.source import TokenSource
 T = TypeVar("T")
 
 
-def needs_token(login: Login) -> bool:
-    """It logs in by XOAUTH2 and brings no token of its own."""
-    return login.kind is AuthKind.XOAUTH2 and not login.secret
-
-
 class Tokens:
     """`TokenSource` for callers that block; the loop begins with the first mailbox that needs it."""
 
@@ -28,7 +23,9 @@ class Tokens:
 
     def login(self, mailbox_id: int, login: Login) -> Login:
         """As a server takes it now. GrantFault, TokenUnavailable, SetupError as in `TokenSource.token_for`."""
-        return self._await(self._source.login(mailbox_id, login)) if needs_token(login) else login
+        if login.kind is not AuthKind.XOAUTH2:
+            return login
+        return self._await(self._source.login(mailbox_id, login))
 
     def refused(self, mailbox_id: int, token: str) -> bool:
         """Whether the next token is worth one more try."""

@@ -19,7 +19,7 @@ from mailfleet.inbox.reading import ReadingSession, StoredCursor, Visit
 from mailfleet.inbox.rhythm import Rhythm
 from mailfleet.inbox.store import SET_BY, Connections, Fenced, Row, WatcherStore
 from mailfleet.inbox.taking import take_mail
-from mailfleet.inbox.tokens import Tokens, needs_token
+from mailfleet.inbox.tokens import Tokens
 from mailfleet.inbox.turns import Held
 from mailfleet.model.words import AuthKind, Folder, ScopeKind, Security
 from mailfleet.outbox.stops import hold
@@ -180,7 +180,7 @@ class Visitor:
         try:
             return ReadingSession.open(target.endpoint, login, DEADLINES)
         except ImapFault as fault:
-            if fault.kind is not FaultKind.LOGIN or not needs_token(target.login):
+            if fault.kind is not FaultKind.LOGIN or login is target.login:
                 raise
             if not self._tokens.refused(target.mailbox_id, login.secret):
                 raise

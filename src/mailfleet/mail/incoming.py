@@ -30,6 +30,7 @@ _RETURNED = ("message/rfc822", "message/global", "message/rfc822-headers", "mess
 _RETURNED_HEADERS = ("text/rfc822-headers", "text/rfc822-header", "message/global-headers")
 _STATUS = ("message/delivery-status", "message/global-delivery-status")
 _TAG = re.compile(r"<[^<>]*>")
+_BULK_FIELDS = ("List-Id", "List-Unsubscribe", "List-Post", "Feedback-ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ class Letter:
     def get_all(self, name: str) -> list[str]:
         """Every field of that name, decoded, in order."""
         return [header_text(str(value)) for value in self.headers.get_all(name, [])]
+
+    @property
+    def is_bulk(self) -> bool:
+        """Written to many (RFC 2919, 2369): a list's mail, a newsletter, which speaks of unsubscribing for itself."""
+        is_list = any(self.get(name) for name in _BULK_FIELDS)
+        return is_list or self.get("Precedence").lower() in ("bulk", "list", "junk")
 
     @property
     def subject(self) -> str:

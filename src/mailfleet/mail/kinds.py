@@ -57,13 +57,7 @@ def _personal(mail: Incoming, received_at: datetime) -> Classified:
     if auto_reply := find_auto_reply(mail.headers, mail.subject, mail.text, received_at):
         return Classified(MailKind.AUTO_REPLY, text, auto_reply=auto_reply)
     is_answer = bool(mail.in_reply_to) or _ANSWER.match(mail.subject) is not None
-    refusal = find_refusal(mail.subject, text) if is_answer or not _is_bulk(mail) else None
+    refusal = find_refusal(mail.subject, text) if is_answer or not mail.is_bulk else None
     if refusal and refusal.is_certain:
         return Classified(MailKind.OPT_OUT, text, refusal=refusal)
     return Classified(MailKind.REPLY if is_answer or refusal else MailKind.OTHER, text, refusal=refusal)
-
-
-def _is_bulk(mail: Incoming) -> bool:
-    """A newsletter, which speaks of unsubscribing for reasons of its own."""
-    is_list = any(mail.get(name) for name in ("List-Id", "List-Unsubscribe", "List-Post", "Feedback-ID"))
-    return is_list or mail.get("Precedence").lower() in ("bulk", "list", "junk")

@@ -110,6 +110,7 @@ def save_grant(
         connection.execute(QUERIES["drop_tokens"], {"grant": grant.id, "drops_consents": not is_same})
         connection.execute(QUERIES["clear_faults"], {"grant": grant.id})
         connection.execute(QUERIES["renew"], {"grant": grant.id, "mailboxes": None})
+        connection.execute(QUERIES["read_again"], {"account": account_id})
 
 
 def save_consent(connection: Connection, keyring: Keyring, account_id: int, mailbox_id: int, issued: Issued) -> None:
@@ -141,6 +142,7 @@ def ask_again(connection: Connection, account_id: int, mailboxes: Sequence[int])
         if row is not None:
             connection.execute(QUERIES["clear_faults"], {"grant": row.id})
             connection.execute(QUERIES["renew"], {"grant": row.id, "mailboxes": list(mailboxes)})
+            connection.execute(QUERIES["read_again"], {"account": account_id})
     return row is not None
 
 

@@ -60,6 +60,13 @@ SET refresh_at = clock_timestamp(), expires_at = clock_timestamp()
 WHERE grant_id = %(grant)s AND access_token IS NOT NULL
   AND (%(mailboxes)s::bigint[] IS NULL OR mailbox_id IS NULL OR mailbox_id = ANY(%(mailboxes)s::bigint[]))
 
+-- name: read_again
+-- Mailboxes that could not be read log in otherwise now. Callers: save_grant, ask_again. Index: reading_pkey.
+-- Rows: the account's mailboxes that fail.
+UPDATE reading r SET refused_secret = NULL, next_at = clock_timestamp()
+FROM mailbox b
+WHERE b.id = r.mailbox_id AND b.account_id = %(account)s AND b.auth = 'xoauth2' AND r.failing_since IS NOT NULL
+
 -- name: grant_before
 -- Callers: save_grant, first. Index: oauth_grant_one_per_account. Rows: 1. Locks: the grant.
 SELECT id, flow, client_id, token_url FROM oauth_grant WHERE account_id = %(account)s FOR UPDATE
