@@ -97,6 +97,7 @@ def test_a_service_killed_at_any_point_leaves_nothing_half_done(point: str, scen
         scene.connection.execute("UPDATE incident SET told_at = told_at - interval '1 hour'")
         healthy = start(**asks)
         shift = "UPDATE incident SET told_at = told_at - interval '1 hour' WHERE told_at > now() - interval '1 minute'"
+        wait_until(lambda: scene.one(LEADING), "the next service to lead")
         wait_until(lambda: scene.connection.execute(shift) and settled(scene), "the next service's verdict")
         healthy.send_signal(signal.SIGTERM)
         assert healthy.wait(DEADLINE) == 0

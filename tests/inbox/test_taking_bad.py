@@ -107,6 +107,8 @@ def test_a_report_of_another_address_waits_for_a_person(post: Post) -> None:
 
 BOMB = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
 BAD = {
+    "a NUL inside the sender": b"From: =?utf-8?q?=22a=00b=22=40else=2Etest?=\r\nSubject: Hello\r\n\r\nText\r\n",
+    "half a sign inside the sender": b"From: =?utf-7?q?=22a+2AA-b=22=40else=2Etest?=\r\nSubject: Hello\r\n\r\nText\r\n",
     "empty": b"",
     "no head": b"\r\n\r\nbody",
     "noise": bytes(range(256)) * 200,

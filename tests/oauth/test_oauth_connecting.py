@@ -262,6 +262,29 @@ def test_consents_of_the_same_client_stay(laid: World, account: Account) -> None
     assert laid.refresh_token(laid.mailboxes[0]) == kept
 
 
+@pytest.mark.parametrize("brings", [False, True])
+def test_another_client_is_tried_before_consents_are_dropped(
+    laid: World, account: Account, mail: MailServer, brings: bool
+) -> None:
+    """How many consents to which client end is said first; they end with the first consent to the new client, not
+    before, and every mailbox is asked for anew."""
+    laid.connect_consents()
+    before = laid.refresh_token(laid.mailboxes[0])
+    issued = {"access_token": "t", "expires_in": 3600, **({"refresh_token": "new"} if brings else {})}
+    laid.client("client-2", secret="")
+    laid.server.known.scripts = [answers(200, issued), answers(403, No("access_denied").fields)]
+    result = account.connect("--device", "--client-id", "client-2")
+    fault_of(result, GrantFault if brings else InputError)
+    assert "client-1; consents given to it that are dropped: 3" in result.output
+    assert "As box-0@a.example" in result.output
+    [grant] = stored(laid)
+    if brings:
+        assert (grant.client_id, laid.refresh_token(laid.mailboxes[0])) == ("client-2", "new")
+        assert laid.columns("SELECT count(*) AS n FROM oauth_token").n == 1
+    else:
+        assert (grant.client_id, laid.refresh_token(laid.mailboxes[0])) == ("client-1", before)
+
+
 def test_wrong_words(laid: World, account: Account, home: Path, key_file: Path) -> None:
     """Whatever is missing or contradicts itself is said before anything is asked or stored."""
     run, connect = account.run, account.connect
@@ -304,4 +327,14 @@ def test_nothing_to_try(world: World, home: Path, key_file: Path) -> None:
     result = Account(world, home).connect("--google-service-account", key_file)
     assert result.exit_code == 0, result.output
     assert "no token was asked for" in result.output
+    assert len(stored(world)) == 1
+
+
+def test_nobody_to_ask(world: World, home: Path) -> None:
+    """Of an account without mailboxes that log in by OAuth nobody is said to have agreed."""
+    world.lay(1)
+    world.connection.execute("UPDATE mailbox SET auth = 'password'")
+    result = Account(world, home).connect("--device", "--client-id", "public")
+    assert result.exit_code == 0, result.output
+    assert "consent already" not in result.output and "No mailbox of the account logs in by OAuth yet" in result.output
     assert len(stored(world)) == 1

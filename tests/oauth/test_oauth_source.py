@@ -11,7 +11,8 @@ from token_server import No, answers, drops
 
 from mailfleet.model.words import AuthKind
 from mailfleet.providers.auth import Login
-from mailfleet.providers.oauth.answers import Later
+from mailfleet.providers.oauth.answers import Answer, Asked, Later, verdict_on
+from mailfleet.providers.oauth.credentials import Flow
 from mailfleet.providers.oauth.faults import GrantFault, GrantFaultKind, TokenUnavailable
 from mailfleet.providers.oauth.grants import ask_again, standing_faults
 from mailfleet.providers.oauth.server import OAuthServer
@@ -260,6 +261,49 @@ async def test_foreign_mailbox_does_not_stop_the_account(world: World, make_sour
     assert (caught.value.kind, caught.value.mailbox_id) == (GrantFaultKind.DELEGATION_MISSING, world.mailboxes[1])
     world.let_pass("access")
     await make_source().token_for(world.mailboxes[0])
+
+
+async def test_account_is_not_blamed_while_the_witness_is_not_served(world: World, make_source: Make) -> None:
+    """A no that may be the mailbox's own, and "later" for the witness: the whole question is asked again later, and the
+    account is without fault."""
+    world.lay(3)
+    world.connect_service_account()
+    await make_source().token_for(world.mailboxes[0])
+    no = No("unauthorized_client", "Client is unauthorized", status=401)
+    world.server.known.scripts = [answers(401, no.fields), answers(503, {}, Retry_After="120")]
+    with pytest.raises(TokenUnavailable) as caught:
+        await make_source().token_for(world.mailboxes[1])
+    assert caught.value.again_at is not None
+    assert standing_faults(world.connection) == []
+    world.let_pass("rest")
+    assert await make_source().token_for(world.mailboxes[1]) in world.server.issued
+
+
+@pytest.mark.parametrize("name", ["error", "error_description"])
+async def test_no_secret_and_no_nul_in_a_fault(world: World, make_source: Make, name: str) -> None:
+    """In either field of a no, what cannot be stored goes and a secret that is repeated is hidden, even one that is
+    broken by such a character."""
+    world.lay(1)
+    world.connect_application()
+    fields = {"error": "invalid_client", name: "bad\x00 \x1b[1m s3cret-of-client and s3cret\x00-of-client\nTrace: 1"}
+    world.server.known.scripts = [answers(400, fields)]
+    with pytest.raises(GrantFault, match="…") as caught:
+        await make_source().token_for(world.mailboxes[0])
+    [standing] = standing_faults(world.connection)
+    for said in (str(caught.value), standing.text):
+        assert said.isprintable() and "s3cret" not in said and "Trace" not in said
+
+
+async def test_no_secret_in_a_later(world: World) -> None:
+    """Nor in what is said of a server that cannot serve us now, whatever the kind of its field."""
+    form = {"client_secret": "s3cret-of-client"}
+    for error in ("x s3cret-of-client", ["s3cret-of-client"]):
+        world.server.known.scripts = [answers(503, {"error": error})]
+        async with OAuthServer() as server:
+            answer = await server.ask(f"{world.server.url}/token", form)
+        assert isinstance(answer, Answer)
+        verdict = verdict_on(answer, Asked(Flow.CONSENT, "c", "s", "m"))
+        assert isinstance(verdict, Later) and "503" in verdict.text and "s3cret" not in verdict.text
 
 
 async def test_unknown_user_and_revoked_consent(world: World, make_source: Make) -> None:

@@ -14,6 +14,7 @@ from mailfleet.panel.opt_out.languages import LANGUAGES
 from opt_out.page_scene import Letters, Page, page
 
 CHROMIUM = shutil.which("chromium")
+PATIENT = 15
 SIZES = {"desktop": (1100, 760), "phone": (320, 640)}
 LONG = "Rechtsschutzversicherungsgesellschaften-und-Partner Verwaltungsgesellschaft mbH & Co. KG"
 
@@ -74,7 +75,10 @@ def test_every_page_is_accessible_in_every_language(
         )
         watched = Watched(context)
         tab = watched.tab
-        tab.goto(f"http://127.0.0.1:{it.port}/o/{letters.token(number)}")
+        for _ in range(PATIENT):  # a machine under load answers without names, which is right, and not looked at here
+            tab.goto(f"http://127.0.0.1:{it.port}/o/{letters.token(number)}")
+            if tab.locator(".sender").count():
+                break
         assert tab.locator("html").get_attribute("lang") == language
         assert LONG in tab.locator(".sender").inner_text()
         watched.check()

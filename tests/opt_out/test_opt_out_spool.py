@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailfleet.base.errors import SetupError
-from mailfleet.panel.opt_out.spool import Spool
+from mailfleet.panel.opt_out.spool import KEPT, Spool
 from opt_out.page_scene import Letters, page
 
 AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -41,7 +41,9 @@ def test_on_a_full_disk_the_provider_is_asked_to_try_again(letters: Letters, hom
 
 
 def test_what_was_kept_is_read_again_in_order_and_once(home: Path) -> None:
-    """A no said twice is kept once, at its first moment; what is forgotten does not come back."""
+    """A no said twice is kept once, at its first moment. What was applied waits no more, unless it is said again
+    or all is to be applied again, for as long as a backup may be old.
+    """
     spool = Spool.open(home)
     for number in (3, 1, 2, 1):
         spool.keep(f"token-{number}", AT + timedelta(seconds=number)).result(5)
@@ -53,8 +55,17 @@ def test_what_was_kept_is_read_again_in_order_and_once(home: Path) -> None:
         (f"token-{number}", timedelta(seconds=number)) for number in (3, 1, 2)
     ]
     assert [entry.token for entry in spool.waiting(entries[0].number, 1)] == ["token-1"]
-    spool.forget([entries[0].number])
+    spool.applied([entries[0].number], AT)
     assert (spool.holds("token-3"), spool.holds("token-1")) == (False, True)
+    assert [entry.token for entry in spool.waiting(0, 10)] == ["token-1", "token-2"]
+    spool.apply_again()
+    assert spool.waiting(0, 10) == entries
+    spool.applied([entry.number for entry in entries[:2]], AT)
+    spool.keep("token-3", AT + timedelta(days=2)).result(5)
+    assert [entry.token for entry in spool.waiting(0, 10)] == ["token-3", "token-2"]
+    spool.applied([entries[2].number], AT + KEPT + timedelta(seconds=1))
+    spool.apply_again()
+    assert [entry.token for entry in spool.waiting(0, 10)] == ["token-3", "token-2"]
     spool.close()
 
 

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,16 @@ from mailfleet.base.db import connect
 from mailfleet.base.errors import InputError
 from mailfleet.cli.contact import contact_command
 from mailfleet.intake.contact_data import QUOTING, Erased, erase_contact, export_contact
+from mailfleet.intake.contact_store import QUERIES as CONTACTS
+from mailfleet.intake.contact_store import ImportProgress, import_contacts
+from mailfleet.intake.contacts import ContactDefaults
+from mailfleet.intake.tables import open_table
 from mailfleet.mail.addresses import parse_address
 from mailfleet.model.words import Outcome
+from mailfleet.outbox.sent_copies import QUERIES as COPIES
 from mailfleet.outbox.stops import suppress
 from outbox.queue_scene import one, result, rows, sender
+from stage import DEADLINE, wait_until
 from suppression.doomed_erasure import POINTS
 from suppression.person import ADDRESS, COLLEAGUE, KEY, WORDS, Person, lay_person, left_of
 from suppression.scene import Scene
@@ -278,3 +286,67 @@ def test_an_erasure_that_meets_another_change_comes_through(person: Person, monk
     monkeypatch.setattr(contact_data, "_erase_quotes", change_first)
     erase(person)
     assert one(person.connection, "SELECT text || severity FROM incident") == "a bounce of erased2"
+
+
+@pytest.mark.parametrize("address", ["zarquon@vogsphere.example", ADDRESS])
+def test_an_import_under_way_brings_nobody_back(person: Person, tmp_path: Path, address: str) -> None:
+    """Be they new or known: who is erased while a file with them is taken in is erased after it, which is said."""
+    file = tmp_path / "c.csv"
+    file.write_text(f"email,first_name,company\n{address},Zarquon,Vogsphere\n")
+    said: list[str] = []
+    erasing: list[Future[Erased]] = []
+
+    def erase_meanwhile(progress: ImportProgress) -> None:
+        if progress.stage == "merging":
+            told = partial(erase_contact, by="test", say_waiting=lambda: said.append("waits"))
+            erasing.append(beside.submit(told, person.connection, person.scene.digester, parse_address(address)))
+            wait_until(lambda: said or erasing[0].done(), "the erasure to come to the import")
+
+    with connect(person.scene.laid.conninfo, name="import") as other, ThreadPoolExecutor(1) as beside:
+        counts = import_contacts(
+            other,
+            person.scene.digester,
+            open_table(file),
+            list_name="fair",
+            defaults=ContactDefaults(),
+            dry_run=False,
+            note=lambda line, remark, reason: None,
+            on_progress=erase_meanwhile,
+        )
+        assert erasing[0].result(DEADLINE).is_contact
+        assert one(other, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    assert (said, counts.new + counts.changed) == (["waits"], 1)
+    assert [found for found in left_of(person.connection, address) if COLLEAGUE not in found] == []
+    held = "SELECT first_name || company FROM contact WHERE erased_at IS NOT NULL"
+    assert [text for (text,) in rows(person.connection, held)] == [""]
+
+
+def test_a_change_found_before_an_erasure_is_not_written_after_it(person: Person) -> None:
+    """Should an import have met the contact while it was whole, nothing comes back to the row."""
+    found = (
+        "INSERT INTO changed SELECT id, true, digests, 'Zarquon', last_name, company, title, source, source_url, country,"
+        " time_zone, collected_on, lawful_basis, attributes FROM contact"
+    )
+    erase(person)
+    with person.connection.transaction():
+        person.connection.execute(CONTACTS["prepare"])
+        person.connection.execute(found)
+        changed = person.connection.execute(CONTACTS["change"], {"run": None}).rowcount
+    assert (changed, person.column("first_name")) == (3, "")
+
+
+def test_no_copy_of_a_letter_outlives_an_erasure(person: Person) -> None:
+    """One that is being kept is waited for and dropped; after the erasure none is kept."""
+    person.connection.execute("DELETE FROM sent_copy")
+    person.connection.execute("UPDATE mailbox SET imap_host = 'imap.a.test'")
+    attempt = one(person.connection, "SELECT id FROM attempt WHERE outcome = 'accepted'")
+    copy = {"attempts": [attempt], "contents": [b"Dear Zarquon"]}
+    waits = "SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    with connect(person.scene.laid.conninfo, name="sender") as other, ThreadPoolExecutor(1) as beside:
+        with other.transaction():
+            assert other.execute(COPIES["keep"], copy).rowcount == 1
+            erasing = beside.submit(erase, person)
+            wait_until(lambda: erasing.done() or rows(other, waits), "the erasure to come to the copy")
+        erasing.result(DEADLINE)
+        assert one(other, "SELECT count(*) FROM sent_copy") == 0
+        assert other.execute(COPIES["keep"], copy).rowcount == 0

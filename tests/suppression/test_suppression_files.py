@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from mailfleet.base.db import Connection, connect
@@ -101,6 +102,17 @@ def test_beside_an_address_a_company_bans_nobody(scene: Scene, take: Take) -> No
     assert values(scene) == {("address", "ann@acme.example")}
 
 
+def test_where_no_address_stands_the_domain_is_banned(scene: Scene, take: Take, faults: list[tuple[int, str]]) -> None:
+    """A row that names a domain alone means all of it; a company alone bans nobody here, nor does a public domain."""
+    counts = take("email,domain,company\n,acme.example,Acme\n,,Other\n,gmail.com,\n")
+    assert values(scene) == {("domain", "acme.example")}
+    assert (counts.domains, counts.refused) == (1, 2)
+    assert [reason.partition(",")[0] for _, reason in faults] == [
+        "email: is missing",
+        "domain: a public mail provider's domain: everybody there would be banned; `mailfleet suppress` takes it",
+    ]
+
+
 def test_a_column_of_companies_bans_companies(scene: Scene, take: Take) -> None:
     """With all their contacts, those of older versions included."""
     first, _, third, _ = scene.name_companies("Acme GmbH", "Other AG", "acme, Inc.", "")
@@ -139,6 +151,13 @@ def test_a_file_that_breaks_off_bans_what_stands_before(scene: Scene, take: Take
     assert values(scene) == {("address", scene.address(ids[0]))}
     assert scene.ended() == {ids[0]}
     assert take(text.replace('"', "")).new == 1
+
+
+def test_a_failed_write_is_told_though_the_file_breaks_off(scene: Scene, take: Take) -> None:
+    """Where both fail it is not said that the rows before are banned."""
+    scene.connection.execute("ALTER TABLE suppression ADD CHECK (value <> 'ann@acme.example')")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        take('address\nann@acme.example\n"ben@acme.example\n')
 
 
 def test_rows_are_banned_chunk_by_chunk(scene: Scene, take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +220,24 @@ def test_what_was_written_is_read_back(scene: Scene, take: Take, tmp_path: Path)
     assert (counts.rows, counts.new, counts.refused) == (4, 4, 0)
     assert rows(scene.connection, query) == before
     assert take(file.read_text()).known == 4
+
+
+def test_no_text_of_an_export_is_a_formula(scene: Scene, take: Take, tmp_path: Path) -> None:
+    """What a spreadsheet would run stands behind a '; all of it, and what began with a ' of its own, comes back."""
+    texts = ["=1+1", "+49 30", "-1", "@now", "'=1+1", "''@x", "'tis", "1=1"]
+    addresses = [f"{sign}p@acme.example" for sign in ("=", "+", "-", "'", "'+", "a+", "b=", "c")]
+    for address, text in zip(addresses, texts, strict=True):
+        suppress(scene.connection, scene.digester, address, reason=text, source=text)
+    suppress_companies(scene.connection, scene.digester, [CompanyBan("=Acme GmbH", "r", "s")])
+    query = "SELECT digest, kind, value, reason, source, created_at FROM suppression ORDER BY digest"
+    before = rows(scene.connection, query)
+    file = tmp_path / "out.csv"
+    write_suppressions(scene.connection, scene.digester, file)
+    with file.open(newline="") as lines:
+        assert [cell for row in csv.reader(lines) for cell in row if cell.startswith(("=", "+", "-", "@"))] == []
+    scene.connection.execute("DELETE FROM suppression")
+    assert take(file.read_text()).refused == 0
+    assert rows(scene.connection, query) == before
 
 
 def test_digests_of_another_key_are_refused(

@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mailfleet.providers.oauth.grants import (
     ask_again,
     ending_grants,
     find_account,
+    grant_before,
     list_grants,
     oauth_mailboxes,
     save_grant,
@@ -77,16 +79,16 @@ def connect_command(name: str, **options: Any) -> None:
         endpoints = _endpoints(account.preset, options)
         flow, client, ends_on = _client(way, endpoints, options)
         rows = oauth_mailboxes(it.connection, account.id)
-        _show(account.name, flow, client, rows)
+        before = grant_before(it.connection, account.id, flow, client)
+        _show(account.name, flow, client, rows, before)
         if not options["yes"]:
             confirm("Go on?")
+        save = partial(_save, it, account.id, flow, client, endpoints, ends_on)
         if flow is Flow.CONSENT:
-            chosen = _chosen(rows, options["mailboxes"])
-            _save(it, account.id, flow, client, endpoints, ends_on)
-            asyncio.run(collect_consents(it, account.id, client, endpoints, chosen, _by_what(options)))
+            _consent(it, account.id, client, endpoints, rows, before, options, save)
         else:
             asyncio.run(_prove(flow, client, endpoints, rows))
-            _save(it, account.id, flow, client, endpoints, ends_on)
+            save()
         click.echo(f"The grant of {account.name} is stored, sealed.")
         log_in(it, rows if options["check"] else _one_of(it, account.id), endpoints.login_help)
 
@@ -221,7 +223,7 @@ def _credential(flow: Flow, options: dict[str, Any], ends_on: date | None) -> tu
     raise InputError("The application's secret is missing.", hint="Name --secret-file FILE or --certificate FILE.")
 
 
-def _show(account: str, flow: Flow, client: Client, rows: Sequence[Any]) -> None:
+def _show(account: str, flow: Flow, client: Client, rows: Sequence[Any], before: Any) -> None:
     console.print(
         f"[bold]{plain(account)}[/] by {_KINDS[flow]}\n"
         f"  client     {plain(client.client_id)}\n"
@@ -229,9 +231,36 @@ def _show(account: str, flow: Flow, client: Client, rows: Sequence[Any]) -> None
         f"  at         {plain(client.token_url)}\n"
         f"  mailboxes  {len(rows)} log in by OAuth: read and send as each of them"
     )
+    if before is not None and not before.is_same:
+        console.print(
+            f"  replaces   {plain(before.client_id)}; consents given to it that are dropped: {before.consents}"
+        )
 
 
-def _chosen(rows: Sequence[Any], addresses: Sequence[str]) -> Sequence[Any]:
+def _consent(
+    it: Opened,
+    account_id: int,
+    client: Client,
+    endpoints: OAuthEndpoints,
+    rows: Sequence[Any],
+    before: Any,
+    options: dict[str, Any],
+    save: Callable[[], None],
+) -> None:
+    """A new secret of the same client is stored at once; another client with its first consent."""
+    is_same = before is not None and before.is_same
+    chosen = _chosen(rows, options["mailboxes"], keeps_consents=is_same)
+    if rows and not chosen:
+        click.echo("Every mailbox of the account has its consent already.")
+    at_once = is_same or not chosen
+    if at_once:
+        save()
+    asyncio.run(
+        collect_consents(it, account_id, client, endpoints, chosen, _by_what(options), None if at_once else save)
+    )
+
+
+def _chosen(rows: Sequence[Any], addresses: Sequence[str], *, keeps_consents: bool) -> Sequence[Any]:
     known = {row.address: row for row in rows}
     wanted = [address.strip().lower() for address in addresses]
     if missing := [address for address in wanted if address not in known]:
@@ -239,7 +268,9 @@ def _chosen(rows: Sequence[Any], addresses: Sequence[str]) -> Sequence[Any]:
             f"{', '.join(missing)}: no mailbox of this account that logs in by OAuth.",
             hint="Import it first, with auth xoauth2 and no password.",
         )
-    return [known[address] for address in wanted] if wanted else [row for row in rows if not row.has_consent]
+    if wanted:
+        return [known[address] for address in wanted]
+    return [row for row in rows if not (keeps_consents and row.has_consent)]
 
 
 def _save(

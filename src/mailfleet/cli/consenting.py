@@ -27,15 +27,19 @@ async def collect_consents(
     endpoints: OAuthEndpoints,
     rows: Sequence[Any],
     way: Way,
+    save: Callable[[], None] | None,
 ) -> None:
-    """One consent after the other, each stored when it is there. `rows` as `grants.oauth_mailboxes` gives them."""
-    if not rows:
-        click.echo("Every mailbox of the account has its consent already.")
+    """One consent after the other, each stored when it is there. `rows` as `grants.oauth_mailboxes` gives them. `save`
+    stores the grant with the first: a client that nobody has tried takes no other's place."""
     async with OAuthServer() as server:
         for row in rows:
             asking = Asking(server, client, endpoints, row.login)
             issued = await (_by_device(asking) if way == "device" else _by_browser(asking, paste=way == "paste"))
-            save_consent(it.connection, it.vault.keyring, account_id, row.id, issued)
+            with it.connection.transaction():
+                if save is not None:
+                    save()
+                save_consent(it.connection, it.vault.keyring, account_id, row.id, issued)
+            save = None
             click.echo(f"{row.address}: the consent is stored, sealed.")
 
 

@@ -6,7 +6,7 @@ import click
 
 from mailfleet.base.log import configure_log
 from mailfleet.base.settings import read_settings
-from mailfleet.panel.opt_out.service import page_options, serve
+from mailfleet.panel.opt_out.service import check_free, page_options, serve
 
 
 @click.command("opt-out")
@@ -32,6 +32,6 @@ def opt_out_command(listen: str | None, proxies: tuple[str, ...]) -> None:
         opt_out_listen=listen or settings.opt_out_listen,
         opt_out_proxies=proxies or settings.opt_out_proxies,
     )
-    page_options(settings)
+    check_free(page_options(settings))
     click.echo(f"The opt-out page listens at {settings.opt_out_listen}. Home: {settings.home}. Stop with Ctrl-C.")
     serve(settings, with_parent=False)

@@ -18,8 +18,6 @@ WITH meaning AS (
       AND (f.family = 'policy' OR (NOT %(only_blocked)s AND (a.outcome = 'accepted'
                                                             OR (a.outcome = 'rejected' AND a.code IS NOT NULL))))
     ORDER BY a.message_id, a.number DESC
-), size AS (
-    SELECT contact_list_id AS id, count(*) AS members FROM list_member GROUP BY contact_list_id
 ), new AS (
     SELECT j.message_id, j.at, j.mailbox_id, m.campaign_id, j.bounced, j.blocked, c.domain,
            (SELECT array_agg(lm.contact_list_id) FROM list_member lm
@@ -29,6 +27,10 @@ WITH meaning AS (
     JOIN message m ON m.id = j.message_id
     JOIN contact c ON c.id = m.contact_id
     WHERE NOT EXISTS (SELECT FROM counted_letter k WHERE k.message_id = j.message_id AND k.at >= j.at)
+), size AS MATERIALIZED (
+    SELECT contact_list_id AS id, count(*) AS members FROM list_member
+    WHERE contact_list_id IN (SELECT unnest(lists) FROM new WHERE cardinality(lists) > 1)
+    GROUP BY contact_list_id
 )
 INSERT INTO counted_letter AS k (message_id, at, mailbox_id, campaign_id, list_id, recipient_provider, bounced, blocked)
 SELECT n.message_id, n.at, n.mailbox_id, n.campaign_id,

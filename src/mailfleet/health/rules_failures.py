@@ -30,10 +30,8 @@ def find_failures(facts: Facts, tunables: HealthTunables, now: datetime) -> list
     an inbox that can be read says nothing of what a server says to letters."""
     latest = _latest(one for one in facts.attempted if not one.is_reading)
     sent = [one for one in latest if now - one.at <= tunables.failure_window]
-    # A login that was refused is not tried again: its fault is as new as ever while it stands.
-    read = [
-        one for one in facts.attempted if one.is_reading and (one.trouble or now - one.at <= tunables.failure_window)
-    ]
+    # A mailbox has one reading, which holds until the next: else a pause of the watchers would leave the broken alone.
+    read = [one for one in facts.attempted if one.is_reading]
     return [
         finding for family in FAMILIES for tried in (sent, read) for finding in _find(tried, facts, family, tunables)
     ]

@@ -50,9 +50,14 @@ def read_mail(arrived: Arrived, token_key: bytes) -> ReadMail:
     try:
         return _read(arrived, token_key)
     except Exception as error:  # noqa: BLE001 - a mail that our own code fails at must not keep the others from being read
-        tell_unreadable(arrived, error)
-        mail = Mail(Classified(MailKind.OTHER, ""), "", True, arrived.folder, _moment(arrived))
-        return ReadMail(digest_of(arrived.raw), mail, Clues(arrived.mailbox_id), fault=type(error).__name__)
+        return unreadable(arrived, error)
+
+
+def unreadable(arrived: Arrived, error: Exception) -> ReadMail:
+    """What is kept of a mail that cannot be borne: a person looks at it."""
+    tell_unreadable(arrived, error)
+    mail = Mail(Classified(MailKind.OTHER, ""), "", True, arrived.folder, _moment(arrived))
+    return ReadMail(digest_of(arrived.raw), mail, Clues(arrived.mailbox_id), fault=type(error).__name__)
 
 
 def tell_unreadable(arrived: Arrived, error: Exception) -> None:

@@ -11,7 +11,8 @@
 SELECT m.id, m.mailbox_id, m.header_id, m.subject, c.address, a.id AS attempt_id, a.reserved_at,
        a.settled_at AS ambiguous_at, p.sent_copy, p.rewrites_message_id AS rewrites,
        a.stage = 'lease' AND s.stopped_at IS NULL AND s.seen_at > clock_timestamp() - %(alive)s::interval AS may_settle,
-       EXISTS (SELECT 1 FROM event e WHERE e.message_id = m.id) AS is_answered,
+       EXISTS (SELECT 1 FROM event e WHERE e.message_id = m.id)
+           OR EXISTS (SELECT 1 FROM incoming i WHERE i.message_id = m.id) AS is_answered,
        EXISTS (SELECT 1 FROM message t JOIN attempt ta ON ta.message_id = t.id
                WHERE t.contact_id = m.contact_id AND t.id <> m.id AND t.mailbox_id = m.mailbox_id AND t.subject = m.subject
                  AND ta.reserved_at BETWEEN a.reserved_at - interval '1 day' AND a.reserved_at + interval '1 day')

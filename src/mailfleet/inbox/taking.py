@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from mailfleet.base.db import Connection, again_on_deadlock
 from mailfleet.inbox.arrived import Arrived
-from mailfleet.inbox.facts import ReadMail, incoming_values, read_mail, tell_unreadable
+from mailfleet.inbox.facts import MAX_LINE, ReadMail, clean, incoming_values, read_mail, tell_unreadable, unreadable
 from mailfleet.inbox.rules_heads import may_be_about_us
 from mailfleet.inbox.rules_matching import RECENT, SentLetter, match
 from mailfleet.inbox.rules_orders import Order, Ours, decide
@@ -52,7 +54,10 @@ def wants_body(head: bytes) -> bool:
 
 def take_mail(connection: Connection, vault: Vault, arrived: Arrived) -> Taken:
     """Once for each mailbox and head, however often it is called. Never raises for a bad mail; raises psycopg.Error."""
-    return _take(connection, arrived, read_mail(arrived, vault.opt_out_key))
+    try:
+        return _take(connection, arrived, read_mail(arrived, vault.opt_out_key))
+    except (psycopg.DataError, UnicodeError) as error:  # what PostgreSQL cannot hold must not keep the others waiting
+        return _take(connection, arrived, unreadable(arrived, error))
 
 
 @again_on_deadlock
@@ -76,7 +81,7 @@ def _find(connection: Connection, read: ReadMail) -> list[Row]:
     values = {
         "mailbox": clues.mailbox_id,
         "digest": read.digest,
-        "sender": read.mail.sender,
+        "sender": clean(read.mail.sender, MAX_LINE),
         "own_id": read.header_id,
         "named": list(dict.fromkeys([*clues.references, *clues.returned])),
         "envelopes": list(clues.envelope_ids),

@@ -18,7 +18,8 @@ LEFT JOIN LATERAL (
     SELECT m.id, m.header_id, m.mailbox_id, m.contact_id, m.campaign_id, m.subject, m.state, c.address_key, c.company,
            c.domain, c.time_zone, c.erased_at, g.reply_stops,
            coalesce(c.digests[1], '') AS digest,
-           m.state = 'accepted' AND m.settled_at > clock_timestamp() - %(recent)s::interval AS is_recent
+           m.state IN ('accepted', 'ambiguous', 'submitting')
+               AND coalesce(m.settled_at, m.created_at) > clock_timestamp() - %(recent)s::interval AS is_recent
     FROM (
         SELECT m.id FROM unnest(%(named)s::text[]) AS want (header_id) JOIN message m ON m.header_id = want.header_id
         UNION
@@ -32,8 +33,8 @@ LEFT JOIN LATERAL (
         SELECT latest.id FROM contact c
         CROSS JOIN LATERAL (
             SELECT m.id FROM message m
-            WHERE m.contact_id = c.id AND m.mailbox_id = %(mailbox)s AND m.state = 'accepted'
-              AND m.settled_at > clock_timestamp() - %(recent)s::interval
+            WHERE m.contact_id = c.id AND m.mailbox_id = %(mailbox)s AND m.state IN ('accepted', 'ambiguous', 'submitting')
+              AND coalesce(m.settled_at, m.created_at) > clock_timestamp() - %(recent)s::interval
             ORDER BY m.id DESC LIMIT 10
         ) AS latest
         WHERE c.address_key = ANY(%(addresses)s::text[])

@@ -6,7 +6,8 @@ the no). Logs and reports hold no person, spools and journals hold a letter's nu
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from psycopg import sql
 from mailfleet.base.db import Connection, load_queries
 from mailfleet.base.errors import InputError
 from mailfleet.base.secrets import Digester
+from mailfleet.intake.contact_store import IMPORT_LOCK
 from mailfleet.mail.addresses import Address
 from mailfleet.outbox.stops import suppress
 
@@ -28,11 +30,11 @@ _ERASED_IN_ORDER = (
     "erase_enrollments",
     "erase_attempts",
     "erase_evidence",
-    "drop_copies",
     "erase_events",
     "erase_incoming",
     "erase_messages",
     "erase_contact",
+    "drop_copies",
     "erase_suppression",
 )
 
@@ -84,21 +86,44 @@ def export_contact(connection: Connection, digester: Digester, address: Address)
     }
 
 
-def erase_contact(connection: Connection, digester: Digester, address: Address, *, by: str) -> Erased:
+def erase_contact(
+    connection: Connection,
+    digester: Digester,
+    address: Address,
+    *,
+    by: str,
+    say_waiting: Callable[[], None] = lambda: None,
+) -> Erased:
     """Erases a person, contact or not:
 
     1. a stop: the address is banned, its enrollments end, letters in a sender's hand are recalled
-    2. one transaction: every row about the person, and every text that quotes the address, loses it
+    2. waits for an import of contacts that is under way, once `say_waiting` was called: it read before the ban
+    3. one transaction: every row about the person, and every text that quotes the address, loses it
 
     May be repeated; killed in between, it has banned the person and erased nothing.
     """
     suppress(connection, digester, address.normalised, reason="asked to be forgotten", source=f"operator {by}")
-    for _ in range(TRIES):
-        try:
-            return _erase(connection, digester, address)
-        except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
-            continue
-    return _erase(connection, digester, address)
+    with _between_imports(connection, say_waiting):
+        for _ in range(TRIES):
+            try:
+                return _erase(connection, digester, address)
+            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+                continue
+        return _erase(connection, digester, address)
+
+
+@contextmanager
+def _between_imports(connection: Connection, say_waiting: Callable[[], None]) -> Iterator[None]:
+    """The session's lock and no transaction's: the snapshot of the erasure must be younger than the import's end."""
+    values = {"import_lock": IMPORT_LOCK}
+    row = connection.execute(QUERIES["try_between_imports"], values).fetchone()
+    if row is not None and not row.is_ours:
+        say_waiting()
+        connection.execute(QUERIES["await_imports"], values)
+    try:
+        yield
+    finally:
+        connection.execute(QUERIES["let_imports"], values)
 
 
 def _erase(connection: Connection, digester: Digester, address: Address) -> Erased:
@@ -112,6 +137,7 @@ def _erase(connection: Connection, digester: Digester, address: Address) -> Eras
         for query in _ERASED_IN_ORDER:
             connection.execute(QUERIES[query], person)
         left = connection.execute(QUERIES["left_behind"], person).fetchone()
+    connection.execute(QUERIES["drop_copies"], person)  # one that was being kept is younger than the snapshot
     assert left is not None
     is_contact, incoming = person["contact"] is not None, len(person["incoming"])
     return Erased(is_contact, incoming, tuple(left.mailboxes), left.in_hand, left.ambiguous)

@@ -63,8 +63,19 @@ SELECT id FROM incoming
 WHERE contact_id = %(contact)s OR lower(sender_address) = ANY(%(addresses)s)
    OR message_id IN (SELECT id FROM message WHERE contact_id = %(contact)s)
 
+-- name: try_between_imports
+-- Callers: erase, after the ban. Locks: advisory, that of an import, until `let_imports` or the connection's end.
+SELECT pg_try_advisory_lock(%(import_lock)s) AS is_ours
+
+-- name: await_imports
+SELECT pg_advisory_lock(%(import_lock)s)
+
+-- name: let_imports
+SELECT pg_advisory_unlock(%(import_lock)s)
+
 -- name: erase_contact
--- The digest of the address stays, for the gate. Callers: erase, with each below. Index: contact_pkey.
+-- The digest of the address stays, for the gate. Callers: erase, with each below. Index: contact_pkey. Waits for copies
+-- that are being kept (sent_copies.sql).
 UPDATE contact SET address = 'erased-' || id || '@erased.invalid', address_key = 'erased-' || id || '@erased.invalid',
     domain = 'erased.invalid', digests = ARRAY[%(digest)s::bytea], first_name = '', last_name = '', company = '',
     title = '', country = '', time_zone = '', attributes = '{}', source = '', source_url = '', collected_on = NULL,
@@ -94,6 +105,7 @@ FROM message m JOIN attempt a ON a.message_id = m.id
 WHERE m.contact_id = %(contact)s AND h.evidence ->> 'attempt' = a.id::text
 
 -- name: drop_copies
+-- Callers: erase, after `erase_contact`, from where on no more is kept; once more after the commit.
 DELETE FROM sent_copy p USING message m WHERE m.contact_id = %(contact)s AND p.message_id = m.id
 
 -- name: erase_incoming

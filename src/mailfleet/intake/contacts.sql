@@ -179,6 +179,7 @@ ON CONFLICT DO NOTHING
 
 -- name: change
 -- No digest is ever taken away: a ban holds whatever a later file calls the company, and so does one set meanwhile.
+-- Nothing comes to an erased contact, though an erasure waits for imports.
 -- Callers: import_contacts, once, inside `stops.stopping`: a reservation locks contacts too, in an order of its own.
 -- Index: contact_pkey. Locks: the contacts that change.
 UPDATE contact SET
@@ -186,7 +187,7 @@ UPDATE contact SET
     first_name = n.first_name, last_name = n.last_name, company = n.company, title = n.title, source = n.source,
     source_url = n.source_url, country = n.country, time_zone = n.time_zone, collected_on = n.collected_on,
     lawful_basis = n.lawful_basis, attributes = n.attributes, import_run_id = %(run)s
-FROM changed n WHERE contact.id = n.id
+FROM changed n WHERE contact.id = n.id AND contact.erased_at IS NULL
 
 -- name: count_not_sendable
 -- Callers: import_contacts, once. Index: list_member_once, contact_pkey. Rows: the list.

@@ -1,8 +1,9 @@
 """A row of a file of suppressions: whom it bans, why, and since when.
 
 Three kinds of file are read. A list: one address or domain a line, nothing above it. A table: its first column of
-addresses counts, which may hold domains too; without one, that of domains; without both, that of companies: the company
-that stands beside an address bans nobody. Our own export, whose columns `kind`, `value` and `digest` say everything.
+addresses counts, which may hold domains too; where it is empty or missing, that of domains; without both columns, that
+of companies: the company that stands beside an address bans nobody. Our own export, whose columns `kind`, `value` and
+`digest` say everything.
 No message holds the text of a cell.
 """
 
@@ -42,6 +43,8 @@ SYNONYMS: Mapping[str, Sequence[str]] = {
 LONGEST = 500  # chosen: a company's name, a reason; both are shown in a line
 _COMMENT = "#"
 _DIGEST = re.compile(rf"([0-9a-f]{{8}})-([0-9a-f]{{{2 * DIGEST_BYTES}}})")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""What begins so is run by a spreadsheet, or was kept from it; https://owasp.org/www-community/attacks/CSV_Injection."""
 _NO_DATE = "is no date, so the suppression counts from now: write 2026-01-31"
 
 
@@ -128,6 +131,8 @@ def map_ban_columns(source: Source) -> BanColumns:
 
 def read_ban(row: Row, columns: BanColumns, digester: Digester, *, reason: str, source: str) -> Ban | RowProblem:
     """The ban of a row, or what is wrong with it. `reason` and `source` hold where the row says nothing itself."""
+    if columns.kind is None:
+        row = Row(row.line, {column: _read_text(text) for column, text in row.values.items()})
     target = _exported(row, columns, digester) if columns.kind is None else _written(row, columns, digester)
     if isinstance(target, Problem):
         return RowProblem(row.line, (target,))
@@ -151,15 +156,16 @@ _Target = tuple[SuppressionKind, str, bytes]
 
 def _written(row: Row, columns: BanColumns, digester: Digester) -> _Target | Problem:
     """What a person or another program wrote."""
-    text = row.values[columns.target]
+    column = columns.target if row.values[columns.target] else columns.known.get("domain", columns.target)
+    text = row.values[column]
     if not text:
         return Problem(columns.target, "is missing")
     if columns.kind is SuppressionKind.COMPANY:
-        return _company(text, columns.target, digester)
-    found = _target(text, columns.target, digester)
+        return _company(text, column, digester)
+    found = _target(text, column, digester)
     if not isinstance(found, Problem) and found[0] is SuppressionKind.DOMAIN and is_public(found[1]):
         reason = "a public mail provider's domain: everybody there would be banned; `mailfleet suppress` takes it"
-        return Problem(columns.target, reason)
+        return Problem(column, reason)
     return found
 
 
@@ -193,6 +199,15 @@ def _erased(row: Row, kind: SuppressionKind, columns: BanColumns, digester: Dige
 def written_digest(digest: bytes, digester: Digester) -> str:
     """A digest as it stands in an export: with the mark of the key that alone understands it."""
     return f"{digester.key_mark}-{digest.hex()}"
+
+
+def written_text(text: str) -> str:
+    """A text as it stands in an export: a spreadsheet would run some, so they have a ' before them, or one more."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _read_text(text: str) -> str:
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def _target(text: str, column: str, digester: Digester) -> _Target | Problem:

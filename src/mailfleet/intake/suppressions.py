@@ -24,6 +24,7 @@ from mailfleet.intake.suppression_rows import (
     map_ban_columns,
     read_ban,
     written_digest,
+    written_text,
 )
 from mailfleet.intake.tables import RowProblem
 from mailfleet.mail.addresses import parse_address
@@ -103,10 +104,15 @@ def _take_in_all(connection: Connection, reader: "_Reader", on_progress: Callabl
     new = 0
     writing: Future[int] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="writing") as beside:
-        for chunk in reader.chunks():
-            new += writing.result() if writing else 0
-            writing = beside.submit(_take_in, connection, chunk)
-            on_progress(*reader.progress())
+        try:
+            for chunk in reader.chunks():
+                new += writing.result() if writing else 0
+                writing = beside.submit(_take_in, connection, chunk)
+                on_progress(*reader.progress())
+        except InputError:
+            if writing:
+                writing.result()  # its failure outweighs the file's: what was read is not banned then
+            raise
         return new + (writing.result() if writing else 0)
 
 
@@ -190,7 +196,8 @@ def write_suppressions(connection: Connection, digester: Digester, path: Path) -
     """Writes every ban to a CSV file, which `import_suppressions` reads back; how many.
 
     One whose value was erased stands there by its digest, which this installation and one restored from its backup
-    understand. InputError when the file cannot be written.
+    understand. No text stands there as a formula that a spreadsheet would run. InputError when the file cannot
+    be written.
     """
     count = 0
     try:
@@ -200,7 +207,8 @@ def write_suppressions(connection: Connection, digester: Digester, path: Path) -
             for row in _streamed(connection, "all"):
                 digest = written_digest(row.digest, digester)
                 at = row.created_at.isoformat()
-                writer.writerow((row.kind, row.value or "", digest, row.reason, row.source, at))
+                value, reason, cause = map(written_text, (row.value or "", row.reason, row.source))
+                writer.writerow((row.kind, value, digest, reason, cause, at))
                 count += 1
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error

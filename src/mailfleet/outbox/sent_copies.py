@@ -18,7 +18,8 @@ Row = Any
 
 
 async def keep(connection: AsyncConnection, copies: Mapping[int, bytes]) -> None:
-    """Attempt → the letter's exact bytes. Of one that is not settled as accepted nothing is kept; may be repeated."""
+    """Attempt → the letter's exact bytes. Of one that is not settled as accepted, or went to an erased person,
+    nothing is kept; may be repeated."""
     values = {"attempts": list(copies), "contents": list(copies.values())}
     await connection.execute(QUERIES["keep"], values)
 

@@ -1,13 +1,18 @@
 -- Letters as they left, until their copy lies in the Sent folder.
 
 -- name: keep
--- Only of letters whose acceptance is a fact, and only where a mailbox can be read. Callers: SentCopies.keep, after settle.
--- Index: attempt_pkey, mailbox_pkey. Rows: the letters of a settled batch whose copy is ours to file.
+-- Only of letters whose acceptance is a fact, and only where a mailbox can be read; none to an erased person: an erasure
+-- waits for what is kept here, and is waited for. Callers: SentCopies.keep, after settle.
+-- Index: attempt_pkey, mailbox_pkey, message_pkey, contact_pkey. Rows: the letters of a settled batch whose copy is ours to
+-- file. Locks: their contacts' keys, which an erasure alone changes.
 INSERT INTO sent_copy (message_id, mailbox_id, content)
 SELECT a.message_id, a.mailbox_id, w.content
 FROM unnest(%(attempts)s::bigint[], %(contents)s::bytea[]) AS w (attempt_id, content)
 JOIN attempt a ON a.id = w.attempt_id AND a.outcome = 'accepted'
 JOIN mailbox b ON b.id = a.mailbox_id AND b.imap_host <> ''
+JOIN message m ON m.id = a.message_id
+JOIN contact c ON c.id = m.contact_id AND c.erased_at IS NULL
+FOR KEY SHARE OF c
 ON CONFLICT DO NOTHING
 
 -- name: waiting

@@ -110,11 +110,10 @@ class Sender:
             ]
             await self._loop(self._turn, self._options.tunables.reserve_ahead.total_seconds() / 2, wake=self._wake)
             await self._end_lanes()
-            await self._leave()
+            await asyncio.gather(self._leave(), self._close_tokens())
             for task in background:
                 task.cancel()
-        doors = (self._work, self._facts, self._stops, self._copies, self._tokens)
-        await asyncio.gather(*(door.close() for door in doors if door is not None))
+        await asyncio.gather(*(door.close() for door in (self._work, self._facts, self._stops, self._copies)))
 
     async def _start(self) -> None:
         self._sender_id = await until_done(partial(register_sender, self._options.conninfo, HOST, self._journal.id))
@@ -317,6 +316,11 @@ class Sender:
                 await recover(self._facts, orphan, retry=self._means.retry)
             finally:
                 orphan.close()
+
+    async def _close_tokens(self) -> None:
+        """Once no lane asks for one, beside `_leave`: base.children.STOP_SECONDS are for all of the end."""
+        if self._tokens is not None:
+            await self._tokens.close()
 
     async def _leave(self) -> None:
         """Settles and releases; when the database stays away, the journal keeps what is not settled."""

@@ -127,7 +127,7 @@ class OptOutPage:
         self._applier.wake()
         if not question.is_from_page:
             return Answer(200, b"Unsubscribed.\n", _PLAIN)
-        return Answer(200, show("done", question.language, await self._facts(question, token)))
+        return Answer(200, show("done", question.language, _shown(await self._facts(question, token))))
 
     async def _page(self, question: Question, token: TokenFacts) -> Answer:
         if question.method == "HEAD":
@@ -135,7 +135,7 @@ class OptOutPage:
         facts = await self._facts(question, token)
         is_done = (facts is not None and facts.is_suppressed) or self._spool.holds(question.token)
         kind: Kind = "done" if is_done else "ask"
-        return Answer(200, show(kind, question.language, facts))
+        return Answer(200, show(kind, question.language, _shown(facts)))
 
     async def _facts(self, question: Question, token: TokenFacts) -> LetterFacts | None:
         if not self._looks.take(question.client, monotonic()):
@@ -159,6 +159,11 @@ def read_question(scope: Mapping[str, Any], proxies: Sequence[Network]) -> Quest
 
 def _fields(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def _shown(facts: LetterFacts | None) -> LetterFacts | None:
+    """Of somebody who was erased there is nothing to name."""
+    return facts if facts and facts.recipient else None
 
 
 def _later(language: str) -> Answer:

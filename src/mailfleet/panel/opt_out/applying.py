@@ -1,14 +1,15 @@
 """Makes facts of what the spool holds: each no becomes a suppression, in the order in which they were said.
 
-Dies at any point: an entry leaves the spool when PostgreSQL has committed it, and one that is applied twice, here or
-from two hosts, changes nothing.
+Dies at any point: an entry is marked when PostgreSQL has committed it, and one that is applied twice, here or from two
+hosts, changes nothing. All that the spool keeps is applied once more at each start: a database that was restored from a
+backup has forgotten what was said since.
 """
 
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 
@@ -46,6 +47,7 @@ class Applier:
         self._thread = threading.Thread(target=self._run, name="opt-out applier", daemon=True)
 
     def start(self) -> None:
+        self._spool.apply_again()
         self._thread.start()
 
     def wake(self) -> None:
@@ -85,24 +87,40 @@ class Applier:
             after = batch[-1].number
 
     def _apply_batch(self, connection: Connection, vault: Vault, batch: Sequence[Entry]) -> None:
-        """In one stop, for each stop waits for the reservations under way. One that fails keeps none of the others."""
-        said = [(entry, read_token([vault.opt_out_key], entry.token)) for entry in batch]
-        letters = _letters(connection, [token for _, token in said if token is not None])
-        applied = []
-        with stopping(connection):
-            for entry, token in said:
-                if token is None:
-                    self._tell(entry, "opt_out_of_another_database")
-                    continue
-                try:
-                    _apply(connection, vault, entry, token, letters.get(token))
-                except psycopg.Error as error:
-                    if connection.closed:
-                        raise
-                    self._tell(entry, "opt_out_not_applied", letter=token.message_id, error=error.diag.message_primary)
-                else:
-                    applied.append(entry.number)
-        self._spool.forget(applied)
+        """1. What stands already needs no stop. 2. The rest, in one stop, for each waits for reservations under way.
+
+        One that fails keeps none of the others.
+        """
+        said = _look_up(connection, self._ours(vault, batch))
+        applied = [no.entry.number for no in said if no.is_suppressed and self._apply(connection, vault, no)]
+        if new := [no for no in said if not no.is_suppressed]:
+            with stopping(connection):
+                applied += [no.entry.number for no in new if self._apply(connection, vault, no)]
+        self._spool.applied(applied, utc_now())
+
+    def _ours(self, vault: Vault, batch: Sequence[Entry]) -> list[tuple[Entry, TokenFacts]]:
+        read = [(entry, read_token([vault.opt_out_key], entry.token)) for entry in batch]
+        for entry, token in read:
+            if token is None:
+                self._tell(entry, "opt_out_of_another_database")
+        return [(entry, token) for entry, token in read if token is not None]
+
+    def _apply(self, connection: Connection, vault: Vault, no: "_No") -> bool:
+        """1. the ban, unless it stands. 2. what was learned of the letter; should that fail, the ban stands."""
+        try:
+            if not no.is_suppressed:
+                _ban(connection, vault, no)
+            if no.has_letter:
+                with connection.transaction():
+                    learned = {"message": no.token.message_id, "asked_at": no.entry.asked_at}
+                    connection.execute(QUERIES["learn_opt_out"], learned)
+        except psycopg.Error as error:
+            if connection.closed:
+                raise
+            letter, said = no.token.message_id, error.diag.message_primary
+            self._tell(no.entry, "opt_out_not_applied", letter=letter, error=said)
+            return False
+        return True
 
     def _tell(self, entry: Entry, event: str, **facts: object) -> None:
         """Once for each entry. It stays in the spool: the database whose key signed it may come back, say."""
@@ -122,42 +140,49 @@ class Applier:
         self._stopping.wait(RECONNECT)
 
 
-def _letters(connection: Connection, tokens: Sequence[TokenFacts]) -> dict[TokenFacts, Any]:
-    """Those of the tokens' letters that are there and went to the tokens' addresses."""
+@dataclass(frozen=True, slots=True)
+class _No:
+    """What was said. `address` of whom the token was made for, where a contact has it; `has_letter`: its letter is
+    there and went to them."""
+
+    entry: Entry
+    token: TokenFacts
+    has_letter: bool
+    address: str | None
+    is_suppressed: bool
+
+
+def _look_up(connection: Connection, said: Sequence[tuple[Entry, TokenFacts]]) -> list[_No]:
+    """What is known of each, before any stop: looking for whom a letter that is gone went to takes a while."""
     wanted = {
-        "messages": [token.message_id for token in tokens],
-        "digests": [token.address_digest for token in tokens],
+        "messages": [token.message_id for _, token in said],
+        "digests": [token.address_digest for _, token in said],
     }
-    rows = connection.execute(QUERIES["who_said_no"], wanted).fetchall()
-    return {TokenFacts(row.id, bytes(row.digest)): row for row in rows}
+    rows = {
+        TokenFacts(row.asked, bytes(row.digest)): row
+        for row in connection.execute(QUERIES["who_said_no"], wanted).fetchall()
+    }
+    found = []
+    for entry, token in said:
+        row = rows[token]
+        address = row.address_key
+        if row.id is None and not row.is_suppressed:
+            gone = connection.execute(QUERIES["whose_digest"], {"digest": token.address_digest}).fetchone()
+            address = gone and gone.address_key
+        found.append(_No(entry, token, row.id is not None, address, row.is_suppressed))
+    return found
 
 
-def _apply(connection: Connection, vault: Vault, entry: Entry, token: TokenFacts, letter: Any) -> None:
-    """1. the ban, unless it stands. 2. what was learned of the letter; should that fail, the ban stands."""
-    if letter is None:
-        _ban(connection, vault, entry, token, _address(connection, token))
-        return
-    if not letter.is_suppressed:
-        _ban(connection, vault, entry, token, letter.address_key)
-    with connection.transaction():
-        connection.execute(QUERIES["learn_opt_out"], {"message": letter.id, "asked_at": entry.asked_at})
-
-
-def _address(connection: Connection, token: TokenFacts) -> str | None:
-    """The contact that has the token's address, if one has it."""
-    row = connection.execute(QUERIES["whose_digest"], {"digest": token.address_digest}).fetchone()
-    return row and row.address_key
-
-
-def _ban(connection: Connection, vault: Vault, entry: Entry, token: TokenFacts, address: str | None) -> None:
+def _ban(connection: Connection, vault: Vault, no: _No) -> None:
     """Ends the letters to an address, known or not: its digest alone keeps every later one back."""
-    reason, evidence, at = f"opt-out of letter {token.message_id}", {"letter": token.message_id}, entry.asked_at
-    if address is not None:
+    reason, evidence = f"opt-out of letter {no.token.message_id}", {"letter": no.token.message_id}
+    at = no.entry.asked_at
+    if no.address is not None:
         try:
-            suppress(connection, vault.digester, address, reason=reason, source=SOURCE, evidence=evidence, at=at)
+            suppress(connection, vault.digester, no.address, reason=reason, source=SOURCE, evidence=evidence, at=at)
             return
         except InputError:
             pass  # an address that this version does not read any more
-    values = {"digest": token.address_digest, "reason": reason, "source": SOURCE, "evidence": json.dumps(evidence)}
+    values = {"digest": no.token.address_digest, "reason": reason, "source": SOURCE, "evidence": json.dumps(evidence)}
     with connection.transaction():
         connection.execute(QUERIES["ban_digest"], {**values, "asked_at": at})

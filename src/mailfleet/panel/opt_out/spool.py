@@ -1,4 +1,5 @@
-"""Opt-outs on this host's own disk, from the moment they are said until PostgreSQL knows them.
+"""Opt-outs on this host's own disk, from the moment they are said; kept for a while after PostgreSQL knows them, for it
+may be restored from an older backup.
 
 One SQLite file below the home, WAL and synchronous=FULL, written by one thread that commits in groups: what `keep`
 returned for would survive a power cut. A lock beside it keeps a second page off the same home.
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from mailfleet.base.log import get_log
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS opt_out (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL UNIQUE, asked_at TEXT NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL UNIQUE, asked_at TEXT NOT NULL, applied_at TEXT
 )
 """
-# The first no of a letter counts; a second one while it waits writes nothing.
-_KEEP = "INSERT INTO opt_out (token, asked_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_WAITING = "SELECT number, token, asked_at FROM opt_out WHERE number > ? ORDER BY number LIMIT ?"
+KEPT = timedelta(days=90)  # chosen: no backup that anybody restores is older
+# The first no of a letter counts; said again it waits again, for the database may have forgotten it.
+_KEEP = "INSERT INTO opt_out (token, asked_at) VALUES (?, ?) ON CONFLICT (token) DO UPDATE SET applied_at = NULL"
+_WAITING = "SELECT number, token, asked_at FROM opt_out WHERE applied_at IS NULL AND number > ? ORDER BY number LIMIT ?"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _HINT = "Free space on its disk or mend its permissions. Until then opt-outs are answered with 503, to be tried again."
 
@@ -54,7 +56,7 @@ class Spool:
         self._lock = lock
         try:
             self._writing = _open_or_replace(path)
-            # What it forgets may come back after a power cut: it is applied twice, which changes nothing.
+            # What it marks may be undone by a power cut: it is applied twice, which changes nothing.
             self._reading = _connect(path, synchronous="NORMAL")
         except BaseException:
             os.close(lock)
@@ -80,7 +82,7 @@ class Spool:
     def holds(self, token: str) -> bool:
         """Whether it waits here, as far as the disk can tell."""
         with contextlib.suppress(sqlite3.Error):
-            return bool(self._read("SELECT 1 FROM opt_out WHERE token = ?", (token,)))
+            return bool(self._read("SELECT 1 FROM opt_out WHERE token = ? AND applied_at IS NULL", (token,)))
         return False
 
     def waiting(self, after: int, most: int) -> list[Entry]:
@@ -88,10 +90,17 @@ class Spool:
         rows = self._read(_WAITING, (after, most))
         return [Entry(number, token, datetime.fromisoformat(asked_at)) for number, token, asked_at in rows]
 
-    def forget(self, numbers: Sequence[int]) -> None:
-        """Drops what PostgreSQL has committed. On a full disk they stay, and are applied once more."""
+    def applied(self, numbers: Sequence[int], now: datetime) -> None:
+        """Marks what PostgreSQL has committed. On a full disk they wait on, and are applied once more."""
         with self._reading_turn, contextlib.suppress(sqlite3.OperationalError):
-            self._reading.executemany("DELETE FROM opt_out WHERE number = ?", [(number,) for number in numbers])
+            marks = [(now.isoformat(), number) for number in numbers]
+            self._reading.executemany("UPDATE opt_out SET applied_at = ? WHERE number = ?", marks)
+            self._reading.execute("DELETE FROM opt_out WHERE applied_at < ?", ((now - KEPT).isoformat(),))
+
+    def apply_again(self) -> None:
+        """All that is kept waits once more: the database may be another than the one that knew it."""
+        with self._reading_turn, contextlib.suppress(sqlite3.OperationalError):
+            self._reading.execute("UPDATE opt_out SET applied_at = NULL")
 
     def close(self) -> None:
         """Writes what was said so far, and gives the lock up."""

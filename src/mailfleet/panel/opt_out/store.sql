@@ -2,7 +2,7 @@
 -- What a letter's recipient may see on the page: who wrote, to whom, and whether that address has said no already.
 -- Nothing when the letter is gone, or when its id is now another's.
 -- Callers: letters, for a page. Index: message_pkey, suppression_pkey. Rows: at most one.
-SELECT i.legal_name, i.postal_address, c.address, s.digest IS NOT NULL AS is_suppressed
+SELECT i.legal_name, i.postal_address, CASE WHEN c.erased_at IS NULL THEN c.address ELSE '' END AS address, s.digest IS NOT NULL AS is_suppressed
 FROM message m
 JOIN contact c ON c.id = m.contact_id AND c.digests[1] = %(digest)s
 JOIN mailbox b ON b.id = m.mailbox_id
@@ -12,13 +12,16 @@ LEFT JOIN suppression s ON s.digest = c.digests[1]
 WHERE m.id = %(message)s
 
 -- name: who_said_no
--- Of tokens, those whose letter is there and went to the token's address, and whether that is banned already.
+-- Of tokens: whether the address is banned already, and the letter, if it is there and went to the token's address.
 -- Callers: applying. Index: message_pkey, suppression_pkey. Rows: a batch of opt-outs.
-SELECT m.id, want.digest, c.address_key, s.digest IS NOT NULL AS is_suppressed
+SELECT want.id AS asked, want.digest, l.id, l.address_key, s.digest IS NOT NULL AS is_suppressed
 FROM unnest(%(messages)s::bigint[], %(digests)s::bytea[]) AS want (id, digest)
-JOIN message m ON m.id = want.id
-JOIN contact c ON c.id = m.contact_id AND c.digests[1] = want.digest AND c.erased_at IS NULL
 LEFT JOIN suppression s ON s.digest = want.digest
+LEFT JOIN LATERAL (
+    SELECT m.id, c.address_key FROM message m
+    JOIN contact c ON c.id = m.contact_id AND c.digests[1] = want.digest AND c.erased_at IS NULL
+    WHERE m.id = want.id
+) AS l ON true
 
 -- name: whose_digest
 -- The contact of an address, for a token whose letter is gone. Callers: applying, rarely: it reads the whole table.

@@ -26,7 +26,10 @@ FaultScope = Literal["account", "mailbox", "ask_another"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came over HTTP: status, the JSON object (empty when it was none), and Retry-After where it was sent."""
+    """What came over HTTP: status, the JSON object (empty when it was none), and Retry-After where it was sent.
+
+    `error` and `error_description`, where they are text, are a `first_line` without any secret of ours.
+    """
 
     status: int
     fields: Mapping[str, Any] = field(repr=False)
@@ -131,7 +134,7 @@ def _is_passing(answer: Answer, error: str) -> bool:
 
 
 def _refused(answer: Answer, error: str, asked: Asked) -> Refused:
-    said = _description(answer)
+    said = _text(answer, "error_description")
     known = next(entry for entry in _entries() if _matches(entry, error, _numbers(answer), said.lower(), asked.flow))
     names = {"client_id": asked.client_id, "scope": asked.scope, "mailbox": asked.mailbox}
     text, hint = known["text"].format(**names), known["hint"].format(**names)
@@ -155,15 +158,18 @@ def _numbers(answer: Answer) -> list[int]:
 
 
 def _words(answer: Answer) -> str:
-    said = " ".join(filter(None, (str(answer.fields.get("error") or ""), _description(answer))))
+    said = " ".join(filter(None, (_text(answer, "error"), _text(answer, "error_description"))))
     return shorten(f"the server answered {answer.status} {said}".rstrip())
 
 
-def _description(answer: Answer) -> str:
-    """Its first line: Microsoft's others are trace numbers. What cannot be printed or stored goes."""
-    said = answer.fields.get("error_description")
-    first = said.strip().partition("\n")[0] if isinstance(said, str) else ""
-    return "".join(filter(str.isprintable, first))
+def _text(answer: Answer, name: str) -> str:
+    said = answer.fields.get(name)
+    return said if isinstance(said, str) else ""
+
+
+def first_line(said: str) -> str:
+    """Microsoft's other lines are trace numbers. What cannot be printed or stored goes."""
+    return "".join(filter(str.isprintable, said.strip().partition("\n")[0]))
 
 
 @cache

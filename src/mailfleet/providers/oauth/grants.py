@@ -77,6 +77,12 @@ def load_connected(connection: Connection) -> Connected:
     )
 
 
+def grant_before(connection: Connection, account_id: int, flow: Flow, client: Client) -> Row | None:
+    """What a grant to `client` would take the place of: client_id; is_same, when its consents stay; their number."""
+    values = {"account": account_id, "flow": flow, "client_id": client.client_id, "token_url": client.token_url}
+    return connection.execute(QUERIES["grant_before"], values).fetchone()
+
+
 def save_grant(
     connection: Connection,
     keyring: Keyring,
@@ -99,13 +105,9 @@ def save_grant(
         "expires_on": expires_on,
     }
     with connection.transaction():
-        before = connection.execute(QUERIES["grant_before"], values).fetchone()
+        before = grant_before(connection, account_id, flow, client)
+        is_same = before is not None and before.is_same
         grant = connection.execute(QUERIES["save_grant"], values).fetchone()
-        is_same = before is not None and (before.flow, before.client_id, before.token_url) == (
-            flow,
-            client.client_id,
-            client.token_url,
-        )
         assert grant is not None
         connection.execute(QUERIES["drop_tokens"], {"grant": grant.id, "drops_consents": not is_same})
         connection.execute(QUERIES["clear_faults"], {"grant": grant.id})

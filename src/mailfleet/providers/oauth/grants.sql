@@ -68,8 +68,12 @@ FROM mailbox b
 WHERE b.id = r.mailbox_id AND b.account_id = %(account)s AND b.auth = 'xoauth2' AND r.failing_since IS NOT NULL
 
 -- name: grant_before
--- Callers: save_grant, first. Index: oauth_grant_one_per_account. Rows: 1. Locks: the grant.
-SELECT id, flow, client_id, token_url FROM oauth_grant WHERE account_id = %(account)s FOR UPDATE
+-- Callers: grant_before; save_grant, first. Index: oauth_grant_one_per_account, oauth_token_one_per_mailbox. Rows: 1.
+-- Locks: the grant.
+SELECT g.client_id,
+       (g.flow, g.client_id, g.token_url) = (%(flow)s, %(client_id)s, %(token_url)s) AS is_same,
+       (SELECT count(*) FROM oauth_token t WHERE t.grant_id = g.id AND t.refresh_token IS NOT NULL) AS consents
+FROM oauth_grant g WHERE g.account_id = %(account)s FOR UPDATE
 
 -- name: save_consent
 -- Callers: save_consent. Index: oauth_token_one_per_mailbox. Rows: 1.

@@ -13,7 +13,7 @@ from typing import Any, Self
 import aiohttp
 
 from mailfleet.providers.endpoint import tls_context
-from mailfleet.providers.oauth.answers import Answer, Later
+from mailfleet.providers.oauth.answers import Answer, Later, first_line
 from mailfleet.providers.oauth.forms import SECRETS, Form
 
 ASK_WITHIN = timedelta(seconds=20)  # chosen: a token server that needs longer is taken for away; see store.CLAIM
@@ -51,7 +51,7 @@ class OAuthServer:
         try:
             async with self._session.post(url, data=form, ssl=context, allow_redirects=False) as response:
                 body = await _read(response)
-                return Answer(response.status, _hide(_fields(body), form), _retry_after(response.headers))
+                return Answer(response.status, _clean(_fields(body), form), _retry_after(response.headers))
         except TimeoutError:
             return Later(f"{_host(url)} did not answer in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -79,15 +79,17 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _hide(fields: Mapping[str, Any], form: Form) -> Mapping[str, Any]:
-    """A server that repeats a secret in its complaint must not bring it into a log."""
-    said = fields.get("error_description")
-    if not isinstance(said, str):
-        return fields
+def _clean(fields: Mapping[str, Any], form: Form) -> Mapping[str, Any]:
+    """A server's complaint as it may be shown and stored: one line, and none of the secrets that it repeats."""
+    words = {name: fields[name] for name in ("error", "error_description") if isinstance(fields.get(name), str)}
+    return {**fields, **{name: _hide(first_line(said), form) for name, said in words.items()}}
+
+
+def _hide(said: str, form: Form) -> str:
     for name in SECRETS:
         if secret := form.get(name):
             said = said.replace(secret, _HIDDEN)
-    return {**fields, "error_description": said}
+    return said
 
 
 def _retry_after(headers: Mapping[str, str]) -> timedelta | None:

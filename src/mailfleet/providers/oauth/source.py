@@ -50,7 +50,7 @@ SHORT_REST = 10.0  # chosen: seconds that a login waits for a server's rest; bey
 POLL = 0.25  # chosen: seconds between two looks at a token that another process fetches
 REST_CHANCE = (0.8, 1.2)  # chosen: processes come back from a rest in different moments
 KEEP_EVERY = 1.0  # chosen: seconds between two tries to store a refresh token while the database is away
-CLOSE_WITHIN = 60.0  # chosen: seconds; a question under way ends by its own deadline before that
+CLOSE_WITHIN = 30.0  # chosen: seconds; a question under way ends by its own deadline before that (server.ASK_WITHIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +200,7 @@ class TokenSource:
     async def _ask(self, row: Row, claim: Claim) -> _Held | Later:
         """Asks the server, and writes what it said before anyone hears of it. GrantFault for a no."""
         try:
-            verdict = await self._question(row, claim, row.login)
-            of_mailbox = isinstance(verdict, Refused) and await self._is_of_mailbox(row, claim, verdict)
+            verdict, of_mailbox = await self._verdict(row, claim)
         except SetupError:
             await self._store.release(claim)
             raise
@@ -235,13 +234,15 @@ class TokenSource:
                     raise InvariantError("a consent was claimed that is not there")
                 return refresh_form(client, self._store.opened(claim.refresh_token, row), claim.now)
 
-    async def _is_of_mailbox(self, row: Row, claim: Claim, refused: Refused) -> bool:
-        """Whether a no concerns this mailbox alone. Where its words leave that open, another mailbox is asked for: one
-        row in the wrong account must not stop a thousand."""
-        if refused.scope != "ask_another":
-            return refused.scope == "mailbox"
+    async def _verdict(self, row: Row, claim: Claim) -> tuple[Verdict, bool]:
+        """The answer, and whether a no concerns this mailbox alone. Where its words leave that open, another mailbox is
+        asked for: one row in the wrong account must not stop a thousand. While that is not answered, nothing is."""
+        verdict = await self._question(row, claim, row.login)
+        if not isinstance(verdict, Refused) or verdict.scope != "ask_another":
+            return verdict, isinstance(verdict, Refused) and verdict.scope == "mailbox"
         other = await self._store.witness(row)
-        return other is not None and isinstance(await self._question(row, claim, other), Issued)
+        about_other = None if other is None else await self._question(row, claim, other)
+        return about_other if isinstance(about_other, Later) else verdict, isinstance(about_other, Issued)
 
     async def _keep(self, row: Row, claim: Claim, issued: Issued) -> _Held:
         """Stores the answer. While the database is away a new refresh token is stored as soon as it is back; the access
