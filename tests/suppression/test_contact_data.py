@@ -293,6 +293,7 @@ def test_an_import_under_way_brings_nobody_back(person: Person, tmp_path: Path, 
     """Be they new or known: who is erased while a file with them is taken in is erased after it, which is said."""
     file = tmp_path / "c.csv"
     file.write_text(f"email,first_name,company\n{address},Zarquon,Vogsphere\n")
+    erasing_pid = person.connection.info.backend_pid
     said: list[str] = []
     erasing: list[Future[Erased]] = []
 
@@ -314,7 +315,7 @@ def test_an_import_under_way_brings_nobody_back(person: Person, tmp_path: Path, 
             on_progress=erase_meanwhile,
         )
         assert erasing[0].result(DEADLINE).is_contact
-        assert one(other, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert rows(other, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = %s", erasing_pid) == []
     assert (said, counts.new + counts.changed) == (["waits"], 1)
     assert [found for found in left_of(person.connection, address) if COLLEAGUE not in found] == []
     held = "SELECT first_name || company FROM contact WHERE erased_at IS NOT NULL"
@@ -324,8 +325,8 @@ def test_an_import_under_way_brings_nobody_back(person: Person, tmp_path: Path, 
 def test_a_change_found_before_an_erasure_is_not_written_after_it(person: Person) -> None:
     """Should an import have met the contact while it was whole, nothing comes back to the row."""
     found = (
-        "INSERT INTO changed SELECT id, true, digests, 'Zarquon', last_name, company, title, source, source_url, country,"
-        " time_zone, collected_on, lawful_basis, attributes FROM contact"
+        "INSERT INTO changed SELECT id, true, digests, 'Zarquon', last_name, company, title, source, source_url,"
+        " country, time_zone, collected_on, lawful_basis, attributes FROM contact"
     )
     erase(person)
     with person.connection.transaction():
@@ -341,12 +342,13 @@ def test_no_copy_of_a_letter_outlives_an_erasure(person: Person) -> None:
     person.connection.execute("UPDATE mailbox SET imap_host = 'imap.a.test'")
     attempt = one(person.connection, "SELECT id FROM attempt WHERE outcome = 'accepted'")
     copy = {"attempts": [attempt], "contents": [b"Dear Zarquon"]}
-    waits = "SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    waits = "SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted AND pid = %s"
+    erasing_pid = person.connection.info.backend_pid
     with connect(person.scene.laid.conninfo, name="sender") as other, ThreadPoolExecutor(1) as beside:
         with other.transaction():
             assert other.execute(COPIES["keep"], copy).rowcount == 1
             erasing = beside.submit(erase, person)
-            wait_until(lambda: erasing.done() or rows(other, waits), "the erasure to come to the copy")
+            wait_until(lambda: erasing.done() or rows(other, waits, erasing_pid), "the erasure to come to the copy")
         erasing.result(DEADLINE)
         assert one(other, "SELECT count(*) FROM sent_copy") == 0
         assert other.execute(COPIES["keep"], copy).rowcount == 0

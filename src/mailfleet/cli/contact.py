@@ -53,14 +53,18 @@ def contact_erase(address: str, yes: bool) -> None:
 
 def _erase(it: Opened, address: Address) -> Erased:
     """Once more when the letters that were leaving have arrived: what a server answered names the person."""
-    erased = erase_contact(it.connection, it.vault.digester, address, by=getpass.getuser())
+    erased = erase_contact(it.connection, it.vault.digester, address, by=getpass.getuser(), say_waiting=_say_waiting)
     if not erased.in_hand:
         return erased
     click.echo(f"Waiting for {erased.in_hand} letters that are leaving at this moment.")
     end = monotonic() + PATIENCE
     while letters_in_hand(it.connection, it.vault.digester, address) and monotonic() < end:
         sleep(0.2)
-    return erase_contact(it.connection, it.vault.digester, address, by=getpass.getuser())
+    return erase_contact(it.connection, it.vault.digester, address, by=getpass.getuser(), say_waiting=_say_waiting)
+
+
+def _say_waiting() -> None:
+    click.echo("Waiting for an import of contacts to end.")
 
 
 def _tell(erased: Erased, address: Address) -> None:
