@@ -20,8 +20,8 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
     "on the disk, before the answer": (Spool, "_write", True),
     "before the ban": (applying, "suppress", False),
     "after the ban, before it is learned": (applying, "suppress", True),
-    "before it is forgotten": (Spool, "applied", False),
-    "after it is forgotten": (Spool, "applied", True),
+    "before it is marked": (Spool, "applied", False),
+    "after it is marked": (Spool, "applied", True),
 }
 
 
