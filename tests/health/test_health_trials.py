@@ -8,7 +8,7 @@ from health_fleet import NOW, TUNABLES, attempts, fleet, scope
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailfleet.health.facts import Attempted, Cell, Facts, StandingHold, Trial, counted_since
+from mailfleet.health.facts import Attempted, Cell, Facts, StandingHold, Trial
 from mailfleet.health.rules import Judgement, judge
 from mailfleet.health.trials import next_rung, settle_time
 from mailfleet.model.words import Family
@@ -105,7 +105,7 @@ def test_old_events_do_not_bring_a_lifted_hold_back() -> None:
     trial = Trial(1, MAILBOX, Family.BOUNCES, lifted_at)
     facts = Facts(FLEET, trials=(trial,))
     letters = [(lifted_at - n * HOUR, n % 2 == 0) for n in range(1, 80)]
-    since = counted_since(facts, (MAILBOX, CAMPAIGN), Family.BOUNCES, TUNABLES, NOW)
+    since = facts.resumed_at((MAILBOX, CAMPAIGN), Family.BOUNCES)
     assert since == lifted_at
     assert judged(replace(facts, cells={Family.BOUNCES: bounced(*letters, since=since)})).orders == ()
 
@@ -127,8 +127,7 @@ def test_a_lifted_hold_is_judged_from_the_first_letters_after_it() -> None:
 def test_a_lift_counts_for_its_own_family_alone() -> None:
     """That a rate limit ended does not wipe out bounces."""
     trial = Trial(1, MAILBOX, Family.RATE_LIMIT, NOW - HOUR)
-    since = counted_since(Facts(FLEET, trials=(trial,)), (MAILBOX,), Family.BOUNCES, TUNABLES, NOW)
-    assert since == NOW - TUNABLES.window
+    assert Facts(FLEET, trials=(trial,)).resumed_at((MAILBOX,), Family.BOUNCES) is None
 
 
 def test_a_trial_of_long_ago_changes_no_floor() -> None:

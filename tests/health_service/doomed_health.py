@@ -4,13 +4,13 @@ It runs the service's own code, in a hurry; only, the first time it comes to POI
 POINT "never" it goes on.
 """
 
-import os
-import signal
 import sys
-from collections.abc import Callable
-from functools import wraps
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from blows import lay_blow
 from mailfleet.health import __main__ as process
 from mailfleet.health import alerting, domains, judging, service
 from mailfleet.health.counting import Counting
@@ -31,22 +31,9 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
 }
 
 
-def doom(point: str) -> None:
-    owner, name, is_after = POINTS[point]
-    original: Callable[..., Any] = getattr(owner, name)
-
-    @wraps(original)
-    def doomed(*arguments: Any, **options: Any) -> Any:
-        if not is_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, name, doomed)
-
-
 if __name__ == "__main__":
     service.Health.__init__.__kwdefaults__["tick"] = 0.2
     if sys.argv[1] != "never":
-        doom(sys.argv[1])
+        owner, name, is_after = POINTS[sys.argv[1]]
+        lay_blow(owner, name, is_after=is_after)
     process.main()

@@ -1,14 +1,12 @@
 """Takes one mail in and dies at a named point: `python doomed_taking.py POINT FILE MAILBOX`."""
 
-import functools
-import os
-import signal
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from blows import lay_blow
 from mailfleet.base.db import connect
 from mailfleet.base.settings import read_settings
 from mailfleet.inbox import taking
@@ -28,27 +26,13 @@ POINTS: dict[str, tuple[str, bool]] = {
 }
 
 
-def doom(point: str) -> None:
-    """Lays the blow into the module."""
-    name, is_after = POINTS[point]
-    original: Callable[..., Any] = getattr(taking, name)
-
-    @functools.wraps(original)
-    def doomed(*arguments: Any, **options: Any) -> Any:
-        if not is_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(taking, name, doomed)
-
-
 def main(point: str, file: str, mailbox: str) -> None:
     settings = read_settings()
     assert settings.database_url
     with connect(settings.database_url, name="doomed") as connection:
         vault = open_vault(connection, settings)
-        doom(point)
+        name, is_after = POINTS[point]
+        lay_blow(taking, name, is_after=is_after)
         arrived = Arrived(int(mailbox), Folder.INBOX, 1, 1, datetime.now(UTC), Path(file).read_bytes())
         taking.take_mail(connection, vault, arrived)
 

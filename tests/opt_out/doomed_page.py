@@ -3,13 +3,13 @@
 It runs the page's own code; only, the NUMBER-th time it comes to POINT, it sends itself SIGKILL.
 """
 
-import functools
-import os
-import signal
 import sys
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from blows import lay_blow
 from mailfleet.panel.opt_out import __main__ as process
 from mailfleet.panel.opt_out import applying
 from mailfleet.panel.opt_out.spool import Spool
@@ -25,30 +25,7 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
 }
 
 
-def doom(point: str, number: int) -> None:
-    """Lays the blow into the function."""
-    owner, name, is_after = POINTS[point]
-    original: Callable[..., Any] = getattr(owner, name)
-    left = number
-
-    def come() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    @functools.wraps(original)
-    def doomed(*arguments: Any, **options: Any) -> Any:
-        if not is_after:
-            come()
-        result = original(*arguments, **options)
-        if is_after:
-            come()
-        return result
-
-    setattr(owner, name, doomed)
-
-
 if __name__ == "__main__":
-    doom(sys.argv[1], int(sys.argv[2]))
+    owner, name, is_after = POINTS[sys.argv[1]]
+    lay_blow(owner, name, is_after=is_after, number=int(sys.argv[2]))
     process.main()

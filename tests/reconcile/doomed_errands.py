@@ -1,12 +1,12 @@
 """An errand that dies at a named point: `python doomed_errands.py POINT CONNINFO MAILBOX PORT LOGIN PASSWORD`."""
 
-import functools
-import os
-import signal
 import sys
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from blows import lay_blow
 from mailfleet.base.db import connect
 from mailfleet.inbox import reconciling
 from mailfleet.inbox.errands import run_errands
@@ -24,21 +24,10 @@ POINTS: dict[str, tuple[Any, str]] = {
 }
 
 
-def doom(point: str) -> None:
-    owner, name = POINTS[point]
-    original: Callable[..., Any] = getattr(owner, name)
-
-    @functools.wraps(original)
-    def doomed(*arguments: Any, **options: Any) -> Any:
-        original(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, name, doomed)
-
-
 if __name__ == "__main__":
     point, conninfo, mailbox, port, login, password = sys.argv[1:]
-    doom(point)
+    owner, name = POINTS[point]
+    lay_blow(owner, name, is_after=True)
     endpoint = Endpoint("127.0.0.1", int(port), Security.NONE)
     with connect(conninfo, name="doomed") as connection, ImapSession.open(endpoint, Login(login, password)) as session:
         run_errands(connection, session, int(mailbox))

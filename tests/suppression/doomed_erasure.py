@@ -1,12 +1,11 @@
 """A real erasure that dies at a named point: `python doomed_erasure.py POINT CONNINFO HOME ADDRESS`."""
 
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from blows import lay_blow
 from mailfleet.base.db import connect
 from mailfleet.base.settings import Settings
 from mailfleet.intake import contact_data
@@ -23,26 +22,10 @@ POINTS: dict[str, tuple[str, bool, int]] = {
 }
 
 
-def doom(point: str) -> None:
-    name, is_after, left = POINTS[point]
-    original: Callable[..., Any] = getattr(contact_data, name)
-
-    def doomed(*arguments: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if not left and not is_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        done = original(*arguments, **options)
-        if not left and is_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-
-    setattr(contact_data, name, doomed)
-
-
 if __name__ == "__main__":
     _, point, conninfo, home, address = sys.argv
-    doom(point)
+    name, is_after, number = POINTS[point]
+    lay_blow(contact_data, name, is_after=is_after, number=number)
     settings = Settings(home=Path(home), database_url=conninfo, keys=None, log_level="critical", allow_insecure=False)
     with connect(conninfo, name="doomed") as connection:
         digester = open_vault(connection, settings).digester

@@ -3,20 +3,17 @@
 It runs the watcher's own code; only, the NUMBER-th time it comes to POINT, it sends itself SIGNAL.
 """
 
-import functools
-import os
 import signal
 import sys
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from watch_scene import RHYTHM  # noqa: E402 - found by the lines above
+from watch_scene import RHYTHM  # noqa: E402
 
+from blows import lay_blow  # noqa: E402 - found by the lines above
 from mailfleet.base.log import configure_log  # noqa: E402
 from mailfleet.base.settings import read_settings  # noqa: E402
 from mailfleet.inbox import visiting  # noqa: E402
@@ -35,35 +32,11 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
 }
 
 
-def doom(point: str, number: int, blow: signal.Signals) -> None:
-    """Lays the blow into the function."""
-    owner, name, is_after = POINTS[point]
-    original: Callable[..., Any] = getattr(owner, name)
-    left, lock = number, threading.Lock()
-
-    def come() -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            is_now = left == 0
-        if is_now:
-            os.kill(os.getpid(), blow)
-
-    @functools.wraps(original)
-    def doomed(*arguments: Any, **options: Any) -> Any:
-        if not is_after:
-            come()
-        result = original(*arguments, **options)
-        if is_after:
-            come()
-        return result
-
-    setattr(owner, name, doomed)
-
-
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        doom(sys.argv[1], int(sys.argv[2]), signal.Signals[sys.argv[3]])
+        owner, name, is_after = POINTS[sys.argv[1]]
+        blow = signal.Signals[sys.argv[3]]
+        lay_blow(owner, name, is_after=is_after, number=int(sys.argv[2]), blow=blow)
     settings = read_settings()
     configure_log(settings.log_level, process="watcher")
     run(replace(watcher_options(settings), rhythm=RHYTHM), with_parent=True)

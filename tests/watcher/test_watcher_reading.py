@@ -10,8 +10,9 @@ from watch_scene import SandboxScene, mail, sandbox_scene
 
 from imap.peer import LOGIN, Peer, played
 from mailfleet.inbox.arrived import Arrived
-from mailfleet.inbox.reading import ReadingSession, StoredCursor, Visit
+from mailfleet.inbox.reading import StoredCursor, Visit
 from mailfleet.model.words import Folder
+from mailfleet.providers.imap import ImapSession
 from mailfleet.providers.imap_mail import Cursor
 from mailfleet.providers.sandbox import Faults
 
@@ -118,7 +119,7 @@ def test_a_mail_that_the_server_does_not_show_is_said() -> None:
 
     taken: list[Arrived] = []
     kept: list[Cursor] = []
-    with played(play) as endpoint, ReadingSession.open(endpoint, LOGIN) as session:
+    with played(play) as endpoint, ImapSession.open(endpoint, LOGIN) as session:
         visit = Visit(
             mailbox_id=1,
             address="ann@a.test",

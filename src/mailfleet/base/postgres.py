@@ -184,7 +184,8 @@ def _socket_folder(data: Path, owner: Owner) -> Path:
     return folder
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nothing listens on now."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -317,7 +318,7 @@ class EmbeddedPostgres:
         # The lock above is not enough where a copied home links to the same data.
         self._take_lock(data / "mailfleet.lock")
         binaries.check_data(data)
-        return _Site(data, owner, binaries, _socket_folder(data, owner), self._port or _free_port())
+        return _Site(data, owner, binaries, _socket_folder(data, owner), self._port or free_port())
 
     def _take_lock(self, path: Path) -> None:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

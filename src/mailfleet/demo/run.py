@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from mailfleet.base.children import Child, stop_all
 from mailfleet.base.clock import monotonic
 from mailfleet.base.db import Connection, connect
 from mailfleet.base.errors import SetupError
-from mailfleet.base.postgres import DATABASE, EmbeddedPostgres
+from mailfleet.base.postgres import DATABASE, EmbeddedPostgres, free_port
 from mailfleet.demo.files import DemoFiles, DemoOptions, list_name, write_fleet, write_sandbox
 from mailfleet.demo.progress import ProgressView, Tally, read_tally
 from mailfleet.demo.report import DemoReport, read_report
@@ -55,7 +54,7 @@ class Demo:
         self._console = console
         self._home = folder / "home"
         self._chance = random.Random(f"demo {options.seed}")
-        self._page = f"127.0.0.1:{_free_port()}"
+        self._page = f"127.0.0.1:{free_port()}"
         self._kills = self._restarts = 0
         self._chaos_at = monotonic()
         self._note = ""
@@ -211,13 +210,6 @@ def _in_seconds(connection: Connection) -> None:
         ),
     )
     save_health_tunables(connection, HealthTunables(judge_after=short, complaint_floor=8))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

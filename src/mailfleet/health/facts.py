@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 
 from mailfleet.health.scopes import CONTACT_LIST, Place, Scope
-from mailfleet.health.tunables import HealthTunables
 from mailfleet.model.words import Family, ScopeKind
 
 READING = "imap"
@@ -160,15 +159,3 @@ def _scopes_of_letters(campaign_id: int, list_id: int, recipient_provider: str) 
     if recipient_provider:
         found.append(Scope(ScopeKind.RECIPIENT_PROVIDER, recipient_provider))
     return tuple(found)
-
-
-def counted_since(
-    facts: Facts, scopes: Iterable[Scope], family: Family, tunables: HealthTunables, now: datetime
-) -> datetime:
-    """From when on letters count that lie in `scopes`: the window, or the end of the latest hold of the family on any.
-
-    So what a person resumed is judged by what came after, from the first letter on, and by nothing older.
-    """
-    window = tunables.window_of(family)
-    resumed_at = facts.resumed_at(scopes, family)
-    return max(now - window, resumed_at) if resumed_at else now - window

@@ -8,9 +8,10 @@ from typing import Any
 from mailfleet.base.db import Connection, again_on_deadlock, load_queries
 from mailfleet.base.errors import InputError
 from mailfleet.inbox.rules_orders import Order
-from mailfleet.inbox.stopping import Stopped, Target, carry_out, find_colleagues, stopping
+from mailfleet.inbox.stopping import Stopped, Target, carry_out, find_colleagues
 from mailfleet.mail.addresses import parse_address
 from mailfleet.model.words import UNTIL_DECIDED, MailKind
+from mailfleet.outbox.stops import between_reservations
 from mailfleet.outbox.vault import Vault
 
 QUERIES = load_queries("mailfleet.inbox", "questions.sql")
@@ -70,7 +71,7 @@ def decide_mail(
     mail = read_one(connection, mail_id)
     whom = None if decision is Decision.IGNORE and mail.contact_id is None else _whom(connection, vault, mail, contact)
     order = _order(mail, decision, by)
-    with stopping(connection):
+    with between_reservations(connection):
         values = {"mail": mail_id, "decision": decision, "by": by, "kind": order.kind}
         values |= {"contact": whom.contact_id or None if whom else None}
         if connection.execute(QUERIES["settle_mail"], values).fetchone() is None:

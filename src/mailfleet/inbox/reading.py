@@ -31,14 +31,6 @@ HEAD_ALONE = 3  # chosen: deaths of the connection at one mail after which its b
 STEP_OVER = 5  # chosen: and after which it is not asked for any more; about half an hour after the first
 
 
-class ReadingSession(ImapSession):
-    """A session that can say which mails are next, without reading them."""
-
-    def new_uids(self, folder: str, cursor: Cursor) -> list[int]:
-        """What came after the cursor, oldest first. CursorVoid as in `read_heads`."""
-        return self._new_uids(folder, cursor)
-
-
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """The connection died `deaths` times while what follows `cursor` was fetched."""
@@ -65,7 +57,7 @@ class Visit:
 
     mailbox_id: int
     address: str
-    session: ReadingSession
+    session: ImapSession
     cursors: Mapping[Folder, StoredCursor]
     since: date
     doubts: dict[Folder, Doubt]

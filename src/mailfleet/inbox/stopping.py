@@ -5,8 +5,7 @@ it hears that something was stopped.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ from mailfleet.inbox.rules_company import Employer, longest_word
 from mailfleet.inbox.rules_orders import HoldWanted, Order
 from mailfleet.model.words import UNTIL_DECIDED, ReplyStops, SuppressionKind
 from mailfleet.outbox.service import QUERIES as OUTBOX
-from mailfleet.outbox.service import STOP_CHANNEL, STOP_LOCK
+from mailfleet.outbox.service import STOP_CHANNEL
 
 QUERIES = load_queries("mailfleet.inbox", "taking.sql")
 
@@ -55,16 +54,8 @@ class Stopped:
         return bool(self.ended or self.paused or self.is_banned or self.held)
 
 
-@contextmanager
-def stopping(connection: Connection) -> Iterator[None]:
-    """A transaction that waits for the reservations under way; none begins before it is committed."""
-    with connection.transaction():
-        connection.execute(OUTBOX["stop_begin"], {"stop_lock": STOP_LOCK})
-        yield
-
-
 def carry_out(connection: Connection, order: Order, target: Target, incoming_id: int, now: datetime) -> Stopped:
-    """Inside `stopping`. Whoever has letters in hand hears of it with the commit, if anything was stopped."""
+    """Inside `between_reservations`. Who has letters in hand hears of it with the commit, if anything was stopped."""
     stopped = Stopped()
     if order.ban:
         stopped = _ban(connection, order, target, incoming_id, now)

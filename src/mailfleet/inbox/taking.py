@@ -17,9 +17,10 @@ from mailfleet.inbox.facts import MAX_LINE, ReadMail, clean, incoming_values, re
 from mailfleet.inbox.rules_heads import may_be_about_us
 from mailfleet.inbox.rules_matching import RECENT, SentLetter, match
 from mailfleet.inbox.rules_orders import Order, Ours, decide
-from mailfleet.inbox.stopping import QUERIES, Stopped, Target, carry_out, find_colleagues, stopping
+from mailfleet.inbox.stopping import QUERIES, Stopped, Target, carry_out, find_colleagues
 from mailfleet.model.words import MailKind, MessageState
 from mailfleet.outbox.ambiguous import prove_accepted
+from mailfleet.outbox.stops import between_reservations
 from mailfleet.outbox.vault import Vault
 
 Row = Any
@@ -69,7 +70,7 @@ def _take(connection: Connection, arrived: Arrived, read: ReadMail) -> Taken:
     if not case.order.stops and not case.may_be_proof:
         incoming_id = _learn(connection, case)
         return _taken(case, Stopped(), is_new=incoming_id is not None)
-    with stopping(connection) if case.order.stops else connection.transaction():
+    with between_reservations(connection) if case.order.stops else connection.transaction():
         incoming_id = _learn(connection, case)
         if incoming_id is None:
             return _taken(case, Stopped(), is_new=False)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mailfleet.inbox.reading import Doubt, ReadingSession
+from mailfleet.inbox.reading import Doubt
 from mailfleet.inbox.store import Lease
 from mailfleet.model.words import Folder
+from mailfleet.providers.imap import ImapSession
 
 
 class Place(Enum):
@@ -39,7 +40,7 @@ class Held:
     is_busy: bool = False
     may_idle_at: float = 0.0
     is_at_inbox: bool = False
-    session: ReadingSession | None = None
+    session: ImapSession | None = None
     key: object = None
     junk: str | None = None
     doubts: dict[Folder, Doubt] = field(default_factory=dict)

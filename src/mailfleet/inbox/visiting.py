@@ -15,7 +15,7 @@ from mailfleet.base.secrets import Keyring
 from mailfleet.inbox.arrived import Arrived
 from mailfleet.inbox.errands import run_errands
 from mailfleet.inbox.failing import Fault, family_to_hold, fault_of
-from mailfleet.inbox.reading import ReadingSession, StoredCursor, Visit
+from mailfleet.inbox.reading import StoredCursor, Visit
 from mailfleet.inbox.rhythm import Rhythm
 from mailfleet.inbox.store import SET_BY, Connections, Fenced, Row, WatcherStore
 from mailfleet.inbox.taking import take_mail
@@ -26,6 +26,7 @@ from mailfleet.outbox.stops import hold
 from mailfleet.outbox.vault import Vault
 from mailfleet.providers.auth import Login
 from mailfleet.providers.endpoint import Endpoint
+from mailfleet.providers.imap import ImapSession
 from mailfleet.providers.imap_faults import FaultKind, ImapFault, ImapStage
 from mailfleet.providers.imap_folders import INBOX
 from mailfleet.providers.imap_mail import Cursor
@@ -130,7 +131,7 @@ class Visitor:
                 self._visit_of(held, target, session).read(Folder.INBOX, INBOX)
         held.is_at_inbox = True
 
-    def _visit_of(self, held: Held, target: Target, session: ReadingSession) -> Visit:
+    def _visit_of(self, held: Held, target: Target, session: ImapSession) -> Visit:
         return Visit(
             mailbox_id=target.mailbox_id,
             address=target.address,
@@ -152,7 +153,7 @@ class Visitor:
             store.keep_cursor(held.lease, folder, name, cursor)
         target.cursors[folder] = StoredCursor(name, cursor)
 
-    def _run_errands(self, held: Held, session: ReadingSession) -> bool:
+    def _run_errands(self, held: Held, session: ImapSession) -> bool:
         """Whether another folder may be open now. What fails there says nothing of reading."""
         held.has_errands = False
         with self._connections.one() as connection:
@@ -164,7 +165,7 @@ class Visitor:
 
     # The session
 
-    def _open(self, held: Held, target: Target) -> ReadingSession:
+    def _open(self, held: Held, target: Target) -> ImapSession:
         """The kept one, unless it is closed or the mailbox is reached otherwise by now."""
         if held.session is not None and held.session.is_usable and held.key == target.key:
             return held.session
@@ -174,18 +175,18 @@ class Visitor:
         held.junk = held.session.find_folders().junk
         return held.session
 
-    def _log_in(self, target: Target) -> ReadingSession:
+    def _log_in(self, target: Target) -> ImapSession:
         """A token that is refused may be old: one more try with a new one."""
         login = self._tokens.login(target.mailbox_id, target.login)
         try:
-            return ReadingSession.open(target.endpoint, login, DEADLINES)
+            return ImapSession.open(target.endpoint, login, DEADLINES)
         except ImapFault as fault:
             if fault.kind is not FaultKind.LOGIN or login is target.login:
                 raise
             if not self._tokens.refused(target.mailbox_id, login.secret):
                 raise
         login = self._tokens.login(target.mailbox_id, target.login)
-        return ReadingSession.open(target.endpoint, login, DEADLINES)
+        return ImapSession.open(target.endpoint, login, DEADLINES)
 
     # How it went
 

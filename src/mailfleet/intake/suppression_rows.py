@@ -14,14 +14,14 @@ from datetime import UTC, datetime, time
 from functools import lru_cache
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from mailfleet.base.errors import InputError
 from mailfleet.base.secrets import DIGEST_BYTES, Digester
 from mailfleet.intake.contacts import SYNONYMS as OF_CONTACTS
 from mailfleet.intake.contacts import find_date, one_line
 from mailfleet.intake.decoding import find_encoding
-from mailfleet.intake.tables import Problem, Row, RowProblem, Table, map_columns, open_table
+from mailfleet.intake.tables import Problem, ReadFile, Row, RowProblem, Table, map_columns, open_table
 from mailfleet.mail.companies import company_key
 from mailfleet.mail.public_domains import is_public
 from mailfleet.model.words import SuppressionKind
@@ -71,23 +71,14 @@ class BanColumns:
     known: Mapping[str, str]
 
 
-class Lines:
+class Lines(ReadFile):
     """A file of one address or domain a line; looked through like a table. Lines that begin with # are passed over."""
 
     columns = ("address",)
 
     def __init__(self, path: Path, encoding: str) -> None:
-        self.path = path
+        super().__init__(path)
         self._encoding = encoding
-        self._file: IO[bytes] | None = None
-        self._done = 0
-        self._total = path.stat().st_size
-
-    def progress(self) -> tuple[int, int]:
-        """(bytes read, bytes in all) of the latest iteration."""
-        if self._file is not None and not self._file.closed:
-            self._done = self._file.tell()
-        return self._done, self._total
 
     def __iter__(self) -> Iterator[Row | RowProblem]:
         with self.path.open("rb") as self._file, TextIOWrapper(self._file, encoding=self._encoding) as lines:

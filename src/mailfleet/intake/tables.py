@@ -63,15 +63,11 @@ class ColumnMap:
     other: tuple[str, ...]
 
 
-class Table:
-    """A file that has been looked through; made by `open_table`. Each iteration reads it anew."""
+class ReadFile:
+    """A file that is read from its beginning by each iteration."""
 
-    def __init__(self, path: Path, encoding: str, separator: str, columns: tuple[str, ...], header_lines: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.encoding = encoding
-        self.separator = separator
-        self.columns = columns
-        self._header_lines = header_lines
         self._file: IO[bytes] | None = None
         self._done = 0
         self._total = path.stat().st_size
@@ -81,6 +77,17 @@ class Table:
         if self._file is not None and not self._file.closed:
             self._done = self._file.tell()
         return self._done, self._total
+
+
+class Table(ReadFile):
+    """A file that has been looked through; made by `open_table`. Each iteration reads it anew."""
+
+    def __init__(self, path: Path, encoding: str, separator: str, columns: tuple[str, ...], header_lines: int) -> None:
+        super().__init__(path)
+        self.encoding = encoding
+        self.separator = separator
+        self.columns = columns
+        self._header_lines = header_lines
 
     def __iter__(self) -> Iterator[Row | RowProblem]:
         """The records below the header, blank ones left out. Raises InputError where the next row cannot be found."""

@@ -46,10 +46,17 @@ class CompanyBan:
 
 
 @contextmanager
-def stopping(connection: Connection) -> Iterator[None]:
-    """One transaction that no reservation overlaps; the senders hear of it when it is committed."""
+def between_reservations(connection: Connection) -> Iterator[None]:
+    """One transaction that waits for the reservations under way; none begins before it is committed."""
     with connection.transaction():
         connection.execute(QUERIES["stop_begin"], {"stop_lock": STOP_LOCK})
+        yield
+
+
+@contextmanager
+def stopping(connection: Connection) -> Iterator[None]:
+    """The same; the senders hear of it when it is committed."""
+    with between_reservations(connection):
         yield
         connection.execute(f"NOTIFY {STOP_CHANNEL}")
 

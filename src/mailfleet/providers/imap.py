@@ -147,11 +147,23 @@ class ImapSession:
             found = self._client.search(["SINCE", since - timedelta(days=1)])
         return Cursor(look.uid_validity, min(found) - 1 if found else self._last_uid(look))
 
+    def new_uids(self, folder: str, cursor: Cursor) -> list[int]:
+        """Which mails came after the cursor, oldest first, without reading them. CursorVoid as in `read_heads`."""
+        look = self._examine(folder)
+        if look.uid_validity != cursor.uid_validity:
+            raise CursorVoid(folder, look.uid_validity)
+        if not look.has_news(cursor):
+            return []
+        with self._asking(ImapStage.SEARCH, octets=_LARGE):
+            # `n:*` names the last mail even when n is beyond it (RFC 3501 §6.4.8), so what is old is left out below.
+            found = self._client.search(["UID", f"{cursor.uid + 1}:*"])
+        return sorted({uid for uid in found if uid > cursor.uid})
+
     def read_heads(self, folder: str, cursor: Cursor, *, batch: int = BATCH) -> Iterator[Batch]:
         """What came after the cursor, in batches, oldest first; nothing when there is nothing. Between two batches,
         bodies may be read. CursorVoid before the first batch: the folder was numbered anew.
         """
-        uids = self._new_uids(folder, cursor)
+        uids = self.new_uids(folder, cursor)
         for start in range(0, len(uids), batch):
             yield self._read_batch(folder, cursor.uid_validity, uids[start : start + batch])
 
@@ -161,17 +173,6 @@ class ImapSession:
         item = f"BODY.PEEK[]<0.{at_most}>"
         found = self._fetch([head.uid], [item], octets=at_most)
         return read_body(found.get(head.uid, {}), at_most)
-
-    def _new_uids(self, folder: str, cursor: Cursor) -> list[int]:
-        """`n:*` names the last mail even when n is beyond it (RFC 3501 §6.4.8), so what is old is left out here."""
-        look = self._examine(folder)
-        if look.uid_validity != cursor.uid_validity:
-            raise CursorVoid(folder, look.uid_validity)
-        if not look.has_news(cursor):
-            return []
-        with self._asking(ImapStage.SEARCH, octets=_LARGE):
-            found = self._client.search(["UID", f"{cursor.uid + 1}:*"])
-        return sorted({uid for uid in found if uid > cursor.uid})
 
     def _read_batch(self, folder: str, uid_validity: int, uids: Sequence[int]) -> Batch:
         """A server that cannot show one of several mails refuses all of them, so then each is asked for by itself.
