@@ -476,7 +476,7 @@ def test_a_database_that_goes_away_is_told(database: str, intake: Intake) -> Non
         with connect(database, name="test") as other:
             other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'doomed'")
 
-    with connect(database, name="doomed") as doomed, pytest.raises(SetupError, match=r"Nothing.*was kept") as failure:
+    with pytest.raises(SetupError, match=r"Nothing.*was kept") as failure, connect(database, name="doomed") as doomed:
         Intake(doomed, intake.folder).take(MANY, on_progress=cut)
     assert "import the same file" in failure.value.hint
     assert "person" not in str(failure.value)
