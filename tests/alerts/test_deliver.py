@@ -75,11 +75,11 @@ def test_a_notice_reaches_a_webhook_and_a_mailbox(connection: Connection, vault:
     web, mail = servers.enter_context(hook()), servers.enter_context(mail_server())
     add_target(connection, vault.keyring, "web", web.url)
     add_target(connection, vault.keyring, "mail", mail.url)
-    one = incident(1, text="Domain <d1.test> & co: 4 blocks. Letters a day at stake: 90.")
+    one = incident(1, text="Domain d1.test: 4 blocks of <b> & co. Letters a day at stake: 90.")
     assert deliver(connection, vault, [one]) == {one.key}
     [told] = web.taken
-    assert told["title"] == "Mailfleet: an incident (serious)"
-    assert told["message"].startswith(f"Serious. {one.text}\n\n")
+    assert told["title"] == "Mailfleet: Domain d1.test: policy (serious)"
+    assert told["message"].startswith(f"Serious, since 2026-11-24 09:00 UTC. {one.text}\n\n")
     [letter] = mail.taken
     assert letter["subject"] == told["title"]
     plain = letter.get_body(("plain",))
@@ -92,11 +92,11 @@ def test_several_incidents_are_one_notice(connection: Connection, vault: Vault, 
     web = servers.enter_context(hook())
     add_target(connection, vault.keyring, "web", web.url)
     found = [incident(number, text=f"Number {number}. {'x' * 150}") for number in range(1, 41)]
-    found.append(incident(0, Severity.GRAVE, "The whole fleet."))
+    found.append(incident(0, Severity.GRAVE, "The fleet: all of it."))
     assert deliver(connection, vault, found) == {one.key for one in found}
     [told] = web.taken
-    assert told["title"] == "Mailfleet: 41 incidents, the gravest (grave)"
-    assert told["message"].startswith("Grave. The whole fleet.\n\nSerious. Number 40.")
+    assert told["title"] == "Mailfleet: The fleet: policy (grave), and 40 more"
+    assert "UTC. The fleet: all of it.\n\nSerious, since 2026-11-24 09:00 UTC. Number 40." in told["message"]
     shown = told["message"].count("Number")
     assert 10 < shown < 40 and f"And {40 - shown} more." in told["message"] and len(told["message"]) < 4096
 
@@ -107,6 +107,7 @@ def test_one_long_incident_is_cut(connection: Connection, vault: Vault, servers:
     add_target(connection, vault.keyring, "web", web.url)
     assert deliver(connection, vault, [incident(1, text="y" * 9000)])
     assert "yyy…" in web.taken[0]["message"] and len(web.taken[0]["message"]) < 4096
+    assert "yyy…" in web.taken[0]["title"] and len(web.taken[0]["title"]) < 150
 
 
 @pytest.mark.parametrize("earlier", ["told", "failed"])
@@ -291,3 +292,39 @@ def test_incidents_are_listed_by_what_they_are(connection: Connection) -> None:
         ("recipient provider google: bounces", Severity.GRAVE, 0),
     ]
     assert list_incidents(connection, with_closed=False) == listed[:2]
+
+
+HOLD = (
+    "INSERT INTO hold (scope_kind, scope_key, family, cause_kind, cause_key, reason, set_by, lifted_at)"
+    " VALUES ('campaign', %s, 'bounces', 'contact_list', '7', 'r', 'health', %s)"
+)
+LIMIT = (
+    "INSERT INTO sending_limit (scope_kind, scope_key, window_kind, window_seconds, window_zone, maximum, source)"
+    " VALUES ('campaign', %s, 'rolling', 86400, 'UTC', %s, 'half_open')"
+)
+
+
+def test_an_incident_whose_holds_are_over_says_what_its_trials_let_out(connection: Connection) -> None:
+    """Its text is of the time when it was held; while one of its holds stands that is still so."""
+    connection.execute(
+        "INSERT INTO incident (family, scope_kind, scope_key, severity, text) VALUES"
+        " ('bounces', 'contact_list', '7', 2, 'Held.'), ('policy', 'contact_list', '7', 2, 'Held.')"
+    )
+    for campaign, maximum in (("1", 5), ("2", 10)):
+        connection.execute(HOLD, [campaign, AT])
+        connection.execute(LIMIT, [campaign, maximum])
+    texts = [one.text for one in list_incidents(connection, with_closed=False)]
+    assert "Held." in texts
+    assert "Held. Since then the hold has ended, and a trial lets out 15 letters a day; nothing to do." in texts
+    connection.execute(HOLD, ["3", None])
+    assert {one.text for one in list_incidents(connection, with_closed=False)} == {"Held."}
+
+
+def test_an_incident_that_was_part_of_a_wider_one_names_it(connection: Connection) -> None:
+    """Else its end reads as a recovery."""
+    connection.execute(
+        "INSERT INTO incident (family, scope_kind, scope_key, severity, text, closed_at, part_of_kind, part_of_key)"
+        " VALUES ('policy', 'mailbox', '7', 2, 'Held.', now(), 'sender_host', 'host-1')"
+    )
+    [one] = list_incidents(connection, with_closed=True)
+    assert one.text == "Held. It was part of what befell sender host host-1."

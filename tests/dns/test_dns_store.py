@@ -77,6 +77,15 @@ def test_new_domains_are_held_until_their_first_good_check(connection):
     assert hold_unchecked(connection) == 0
 
 
+def test_a_hold_that_came_while_the_check_asked_around_is_lifted_by_it(connection):
+    """The domain was not held when it was loaded; by the time the answers are in, it waits for its first check."""
+    domain = first(connection)
+    hold_unchecked(connection)
+    report = DomainReport(domain.setup, domain.setup.providers, NOW, Severity.FINE, (), ())
+    assert settle_report(connection, domain, report, NOW).step is Step.LIFT
+    assert standing_holds(connection) == [NOT_CHECKED] * 2
+
+
 def test_a_domain_at_work_is_held_after_three_days(connection):
     """Failing for 72 hours holds it, and mending it frees it."""
     assert settled(connection, Severity.FINE).step is Step.NONE

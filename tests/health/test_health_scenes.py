@@ -6,7 +6,7 @@ from functools import partial
 
 from health_fleet import NOW, TUNABLES, attempts, cells, facts_of, fleet, scope
 
-from mailfleet.health.facts import Facts, Listening
+from mailfleet.health.facts import Cell, Facts, Listening
 from mailfleet.health.findings import Level
 from mailfleet.health.incidents import Severity, View, next_incidents
 from mailfleet.health.rules import Judgement, judge
@@ -117,6 +117,17 @@ def test_a_receiver_that_blocks_all_of_us_is_left_in_peace() -> None:
     assert holds(judged(facts)) == [("recipient_provider", "microsoft")]
 
 
+def test_receivers_that_nobody_looked_up_are_told_apart_by_their_domains() -> None:
+    """Blocks at several small firms whose mail servers are not known yet stop the domain; at one firm they are its
+    opinion, and slow it."""
+    written = tuple(Cell(place.mailbox_id, 0, 300, 0) for place in FLEET[:60])
+    for firms, found in ((5, ("stop", "domain", "7")), (1, ("slow", "domain", "7"))):
+        blocked = tuple(Cell(21 + n % 3, 0, 1, 1, receiver=f"firm{n % firms}.example") for n in range(15))
+        judgement = judged(Facts(FLEET, {Family.POLICY: (*written, *blocked)}))
+        assert causes(judgement) == [found]
+        assert judgement.findings[0].evidence["receivers"] == sorted({cell.receiver for cell in blocked})
+
+
 def test_complaints_halve_and_then_stop_the_domain() -> None:
     """Among 324 letters of a domain: one complaint is one person, two halve it, four stop it for a week."""
 
@@ -168,9 +179,17 @@ def test_a_provider_outage_is_one_cause() -> None:
 
 
 def test_a_sender_host_without_network_is_one_cause() -> None:
-    """Mailboxes of every provider fail from one host and not from the other."""
+    """Mailboxes of every provider fail from one host and not from the other; at stake is what that one tried."""
     facts = Facts(FLEET, attempted=attempts(FLEET, lambda p: Family.UNREACHABLE if p.mailbox_id % 2 else None))
-    assert holds(judged(facts)) == [("sender_host", "host1")]
+    judgement = judged(facts)
+    assert holds(judgement) == [("sender_host", "host1")]
+    (incident,) = next_incidents((), View(judgement, facts, {}, TUNABLES, NOW)).written
+    assert (incident.letters_a_day, incident.severity) == (18_000, Severity.GRAVE)
+    assert incident.text == (
+        "Sender host host1: tried from there, the provider's server for sending (SMTP) is not reached, or is busy, for"
+        " 600 of 600 mailboxes. Mailfleet holds it until 2026-11-24 10:10 UTC, then tries a few letters. Letters a day"
+        " at stake: 18000. See to that host: its network, its clock, and whether the providers block its address."
+    )
 
 
 def test_failures_of_some_time_ago_say_nothing_of_now() -> None:
@@ -266,7 +285,8 @@ def test_everything_at_once_is_one_incident_each() -> None:
     ]
     assert len(changes.notices) == 4 and all(finding.level is Level.STOP for finding in judgement.findings)
     assert changes.written[0].text == (
-        "Account google/main: the provider's server refuses the login of 30 of 30 mailboxes. Mailfleet holds it until"
-        " you lift the hold. Letters a day at stake: 900. Renew the password or the grant, check it, then lift the"
-        " hold."
+        "Account google/main: the provider's server for sending (SMTP) refuses the login of 30 of 30 mailboxes."
+        " Mailfleet holds it until you lift it: `mailfleet lift account google/main`. Letters a day at stake: 900."
+        " Renew the password (`mailfleet import mailboxes FILE --check`) or the grant (`mailfleet account check"
+        " google/main`)."
     )

@@ -14,6 +14,7 @@ from blows import lay_blow
 from mailfleet.health import __main__ as process
 from mailfleet.health import alerting, domains, judging, service
 from mailfleet.health.counting import Counting
+from mailfleet.health.dns import store as standing
 
 # point → (where the name is looked up, the name, whether the blow falls after it)
 POINTS: dict[str, tuple[Any, str, bool]] = {
@@ -24,6 +25,7 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
     "before the verdict is written": (judging, "write_verdict", False),
     "after the verdict is written": (judging, "write_verdict", True),
     "before a domain is settled": (domains, "settle_report", False),
+    "after a domain's standing is written": (standing, "_write_standing", True),
     "after a domain is settled": (domains, "settle_report", True),
     "before a notice": (alerting, "deliver", False),
     "after a notice": (alerting, "deliver", True),

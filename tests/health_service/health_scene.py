@@ -16,6 +16,13 @@ from mailfleet.providers.sandbox.fleet import make_fleet
 POLICY = {"outcome": "rejected", "code": 550, "reply_class": "policy_spam_block", "reply_scope": "message"}
 UNKNOWN = {"outcome": "rejected", "code": 550, "reply_class": "recipient_unknown", "reply_scope": "recipient"}
 LOGIN = {"outcome": "unreached", "code": 535, "stage": "auth", "reply_class": "mailbox_suspended_or_auth"}
+GOOD_ZONE = {
+    "A good.com": ["192.0.2.1"],
+    "MX good.com": ["10 mx.good.com"],
+    "A mx.good.com": ["9.9.9.9"],
+    "TXT good.com": ["v=spf1 ip4:192.0.2.0/24 -all"],
+    "TXT _dmarc.good.com": ["v=DMARC1; p=none"],
+}
 
 WRITE = """
 WITH people AS (
@@ -48,6 +55,23 @@ INSERT INTO attempt (message_id, number, mailbox_id, sender_id, fence, reserved_
 SELECT message_id, number + 1, mailbox_id, sender_id, 1, clock_timestamp() - %(ago)s, '{}', '{}', %(outcome)s,
        clock_timestamp(), 'dot', %(code)s, '', ''
 FROM attempt WHERE message_id = %(message)s ORDER BY number DESC LIMIT 1
+"""
+BIND = """
+UPDATE attempt t SET (limit_ids, limit_keys) = (
+    SELECT coalesce(array_agg(l.id), '{}'), coalesce(array_agg(l.scope_key), '{}')
+    FROM message m
+    JOIN contact c ON c.id = m.contact_id
+    JOIN mailbox b ON b.id = m.mailbox_id
+    JOIN domain d ON d.id = b.domain_id
+    JOIN account a ON a.id = b.account_id
+    JOIN sender s ON s.id = t.sender_id
+    LEFT JOIN recipient_domain r ON r.name = c.domain
+    JOIN sending_limit l ON l.source = 'half_open' AND (l.scope_kind, l.scope_key) IN (
+        ('mailbox', b.id::text), ('domain', d.id::text), ('account', a.id::text), ('provider', a.provider_id::text),
+        ('identity', d.identity_id::text), ('campaign', m.campaign_id::text), ('recipient_provider', r.provider),
+        ('sender_host', s.host))
+    WHERE m.id = t.message_id)
+WHERE t.message_id = ANY(%(messages)s) AND t.limit_ids = '{}'
 """
 LEARN = """
 INSERT INTO event (kind, message_id, contact_id, mailbox_id, campaign_id, is_hard, reply_class, reply_scope, at)
@@ -100,7 +124,7 @@ class Scene:
         host: str = "host-1",
         **reply: Any,
     ) -> list[int]:
-        """So many letters of a mailbox, each tried once; the ids of their messages."""
+        """So many letters of a mailbox, each tried once, under the limits of trials; the ids of their messages."""
         said = {"outcome": "accepted", "code": 250, "stage": "dot", "reply_class": "", "reply_scope": "", **reply}
         values = {
             **said,
@@ -114,10 +138,13 @@ class Scene:
             "sender": self._sender(host),
             "first": next(_numbers),
         }
-        return [row[0] for row in self.connection.execute(WRITE, values).fetchall()]
+        messages = [row[0] for row in self.connection.execute(WRITE, values).fetchall()]
+        self.connection.execute(BIND, {"messages": messages})
+        return messages
 
     def try_again(self, message: int, *, ago: timedelta = timedelta(), outcome: str = "accepted") -> None:
         self.connection.execute(TRY_AGAIN, {"message": message, "ago": ago, "outcome": outcome, "code": 250})
+        self.connection.execute(BIND, {"messages": [message]})
 
     def learn(
         self,

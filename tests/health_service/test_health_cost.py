@@ -132,8 +132,8 @@ HOT: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
     "signs": ({}, {"attempt_reserved"}, set()),
     "cells": ({"family": "bounces", "since": WEEK, "pattern": 2, **ends(100)}, set(), {"counted_letter"}),
     "trial_letters": (
-        {"holds": [1], "kinds": ["mailbox"], "keys": ["1"], "sinces": [HOURS], "since": HOURS},
-        {"counted_letter_at"},
+        {"holds": [1], "limits": [1], "sinces": [HOURS], "untils": [NOW], "since": HOURS},
+        {"attempt_reserved"},
         set(),
     ),
     "attempted": ({"since": HOURS}, {"attempt_reserved"}, set()),
@@ -142,7 +142,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
         {"attempt_reserved"},
         {"list_member"},
     ),
-    "flag_letters": ({**MEANINGS, "after": 10**9}, {"event_pkey", "counted_letter_pkey"}, set()),
+    "flag_letters": ({**MEANINGS, "since": HOURS}, {"event_at", "counted_letter_pkey"}, set()),
     "forget_letters": ({"before": WEEK - timedelta(days=1)}, {"counted_letter_at"}, set()),
     "unknown_domains": (
         {"lately": NOW - timedelta(hours=1), "unknown_for": "1 day", "known_for": "30 days", "most": 20},
@@ -150,8 +150,8 @@ HOT: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
         set(),
     ),
     "keep_providers": (
-        {"names": ["r1.example"], "providers": ["google"]},
-        {"contact_domain", "counted_letter_pkey"},
+        {"names": ["r1.example"], "providers": ["google"], "since": NOW - timedelta(hours=25)},
+        {"counted_letter_at", "counted_letter_pkey", "message_pkey", "contact_pkey"},
         set(),
     ),
 }

@@ -6,19 +6,15 @@ from datetime import timedelta
 
 import pytest
 from dns_servers import hostile_dns, nsd
-from health_scene import Scene
+from health_scene import GOOD_ZONE, Scene
 
 from mailfleet.base.errors import InputError
 from mailfleet.health.dns.lookup import ResolverAddress
 from mailfleet.health.domains import DnsMeans, Domains
 from mailfleet.health.judging import Judging
 
-GOOD = {
-    "A good.com": ["192.0.2.1"],
-    "MX good.com": ["10 mx.good.com"],
-    "A mx.good.com": ["9.9.9.9"],
-    "TXT good.com": ["v=spf1 ip4:192.0.2.0/24 -all"],
-    "TXT _dmarc.good.com": ["v=DMARC1; p=none"],
+ZONE = {
+    **GOOD_ZONE,
     "MX northwind.com": ["20 mx.backup.net", "10 aspmx.l.google.com"],
     "A bare.org": ["192.0.2.3"],
 }
@@ -35,7 +31,7 @@ def outside(scene: Scene) -> Scene:
 
 @pytest.fixture
 def resolver() -> Iterator[ResolverAddress]:
-    with nsd(GOOD) as address:
+    with nsd(ZONE) as address:
         yield address
 
 

@@ -27,7 +27,7 @@ SCOPES = st.sampled_from([Scope("mailbox", str(number)) for number in range(4)])
 MOMENTS = st.integers(0, 5).map(lambda hours: NOW + hours * HOUR)
 STANDING = st.lists(st.builds(TrialLimit, st.just(0), SCOPES, st.integers(0, 40), MOMENTS), unique_by=lambda x: x.scope)
 WANTED = st.lists(
-    st.builds(WantedLimit, SCOPES, st.integers(0, 40), st.none() | MOMENTS, st.none() | MOMENTS),
+    st.builds(WantedLimit, SCOPES, st.integers(0, 40), st.none() | MOMENTS),
     unique_by=lambda x: x.scope,
 )
 

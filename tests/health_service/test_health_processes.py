@@ -13,11 +13,12 @@ import pytest
 from alert_servers import hook
 from dns_servers import nsd
 from doomed_health import POINTS
-from health_scene import POLICY, Scene, lay_scene
+from health_scene import GOOD_ZONE, POLICY, Scene, lay_scene
 
 from mailfleet.base.db import connect
 from mailfleet.base.postgres import EmbeddedPostgres
 from mailfleet.health.alerts.store import add_target
+from mailfleet.health.dns.store import hold_unchecked
 from mailfleet.health.service import JUDGE_LOCK
 from mailfleet.model.schema import migrate
 from stage import DEADLINE, end, wait_until
@@ -108,6 +109,22 @@ def test_a_service_killed_at_any_point_leaves_nothing_half_done(point: str, scen
     assert scene.limits() == [("domain", 1, 5)]
     assert scene.one("SELECT count(*) FROM incident") == 2
     assert notices <= (3 if point == "after a notice" else 2)
+
+
+def test_a_service_killed_while_it_frees_a_domain_keeps_it_no_day(scene: Scene, start: Start) -> None:
+    """A good check is a good standing and no hold, both or neither: else nobody looked again before the next day."""
+    scene.connection.execute("UPDATE domain SET name = 'good.com' WHERE id = 2")
+    scene.connection.execute("UPDATE mailbox SET smtp_host = 'smtp.good.com' WHERE domain_id = 2")
+    scene.connection.execute("UPDATE identity SET opt_out_base_url = ''")
+    hold_unchecked(scene.connection)
+    assert scene.holds() == [("domain", 2, "dns")]
+    with nsd(GOOD_ZONE) as resolver:
+        asks = {"MAILFLEET_RESOLVER": f"{resolver.address}:{resolver.port}"}
+        doomed = start("after a domain's standing is written", **asks)
+        assert doomed.wait(DEADLINE) == -signal.SIGKILL, doomed.stderr.read()
+        start(**asks)
+        wait_until(lambda: scene.one("SELECT dns_verdict FROM domain WHERE id = 2") == "warns", "a good check")
+    assert scene.holds() == []
 
 
 def test_of_two_services_one_judges_and_the_other_takes_over(scene: Scene, start: Start) -> None:

@@ -77,6 +77,57 @@ def test_a_trial_that_fails_is_held_for_twice_as_long(scene: Scene) -> None:
         assert scene.limits() == [("domain", scene.domain_of(mailbox), 5)]
 
 
+def test_a_rung_waits_for_the_answers_to_its_last_letter(scene: Scene) -> None:
+    """However long ago the hold ended: letters that left a moment ago are not judged yet."""
+    mailbox = scene.mailboxes[0]
+    burn(scene, mailbox)
+    scene.judge()
+    scene.pass_time(timedelta(hours=30))
+    scene.write(mailbox, 4)
+    scene.judge()
+    scene.pass_time(3 * HOUR)
+    scene.write(mailbox, 1)
+    scene.judge()
+    assert scene.limits() == [("domain", scene.domain_of(mailbox), 5)]
+    scene.pass_time(3 * HOUR)
+    scene.judge()
+    assert scene.limits() == [("domain", scene.domain_of(mailbox), 10)]
+
+
+def test_a_sender_host_s_trial_is_judged_by_its_own_letters(scene: Scene) -> None:
+    """What other hosts send says nothing of it, though it counts in the trial of the mailbox that wrote."""
+    mailbox = scene.mailboxes[0]
+    scene.connection.execute(
+        "INSERT INTO hold (scope_kind, scope_key, reason, set_by, family, since, until) SELECT kind, key, '', 'health',"
+        " 'unreachable', now() - interval '20 minutes', now() - interval '10 minutes'"
+        " FROM (VALUES ('sender_host', 'host-1'), ('mailbox', %s)) AS s (kind, key)",
+        [str(mailbox)],
+    )
+    scene.judge()
+    maxima = "SELECT maximum FROM sending_limit WHERE source = 'half_open' ORDER BY scope_kind DESC"
+    for host, reached in (("host-2", [5, 10]), ("host-1", [10, 20])):
+        scene.write(mailbox, 5, host=host)
+        scene.pass_time(timedelta(minutes=6))
+        scene.judge()
+        assert [row[0] for row in scene.rows(maxima)] == reached
+
+
+def test_a_campaign_that_was_held_for_weeks_has_a_trial_of_the_first_letters(scene: Scene) -> None:
+    """Though nothing of it counts any more, and its mailboxes would write nothing today: five letters, not none."""
+    scene.connection.execute("UPDATE mailbox SET daily_limit = 0")
+    scene.connection.execute(
+        "INSERT INTO hold (scope_kind, scope_key, reason, set_by, family, since) VALUES ('campaign', %s, '', 'health',"
+        " 'policy', now() - interval '20 days')",
+        [str(scene.campaign)],
+    )
+    scene.judge()
+    assert scene.limits() == [("campaign", scene.campaign, 5)]
+    scene.lift(kind="campaign", key=scene.campaign)
+    scene.pass_time(3 * HOUR)
+    scene.judge()
+    assert scene.limits() == [("campaign", scene.campaign, 5)]
+
+
 def test_a_new_hold_begins_its_trial_anew(scene: Scene) -> None:
     """What the trial before had written is not counted in the new one: its few letters can leave."""
     mailbox = scene.mailboxes[0]
@@ -219,12 +270,46 @@ def test_a_letter_counts_once_by_its_latest_word(scene: Scene) -> None:
     age = "SELECT message_id, blocked, date_trunc('hour', clock_timestamp() - at) FROM counted_letter ORDER BY 1"
     assert scene.rows(age) == [(first, True, 2 * HOUR), (second, True, 2 * HOUR)]
     scene.connection.execute(
-        "INSERT INTO hold (scope_kind, scope_key, reason, set_by, family, since, lifted_at) SELECT 'fleet', 'fleet',"
-        " '', 'health', 'policy', now() - interval '110 minutes', now() - interval '90 minutes'"
+        "INSERT INTO hold (scope_kind, scope_key, reason, set_by, family, since, lifted_at) SELECT 'mailbox', %s,"
+        " '', 'health', 'policy', now() - interval '110 minutes', now() - interval '90 minutes'",
+        [str(mailbox)],
     )
     scene.try_again(second, ago=HOUR)
     scene.judge()
     assert scene.rows(age) == [(first, False, HOUR), (second, False, HOUR)]
+
+
+def test_only_the_end_of_a_hold_on_its_own_scopes_makes_a_block_forgotten(scene_of) -> None:
+    """A letter was blocked and then accepted: it stays blocked, whatever other mailboxes, domains, campaigns or
+    receivers were held and let go in between; not when it was one of its own."""
+    scene = scene_of(6, 2, 2, 2, 2)
+    mailbox = scene.mailboxes[0]
+    scene.provider("r.example", "google")
+    own = scene.rows(
+        "SELECT b.id, b.domain_id, b.account_id, a.provider_id, d.identity_id FROM mailbox b"
+        " JOIN domain d ON d.id = b.domain_id JOIN account a ON a.id = b.account_id WHERE b.id = %s",
+        mailbox,
+    )[0]
+    kinds = ("mailbox", "domain", "account", "provider", "identity")
+    scopes = [
+        *zip(kinds, map(str, own), strict=True),
+        ("campaign", str(scene.campaign)),
+        ("recipient_provider", "google"),
+    ]
+    held = (
+        "INSERT INTO hold (scope_kind, scope_key, reason, set_by, family, since, lifted_at) VALUES"
+        " (%s, %s, '', 'health', 'policy', now() - interval '110 minutes', now() - interval '90 minutes')"
+    )
+    for kind, key in scopes:
+        for other in (True, False):
+            scene.connection.execute("DELETE FROM hold")
+            [letter] = scene.write(mailbox, 1, ago=2 * HOUR, **{**POLICY, "outcome": "deferred", "code": 451})
+            scene.judge()
+            scene.connection.execute(held, [kind, f"{key}0" if other else key])
+            scene.try_again(letter, ago=HOUR)
+            scene.judge()
+            blocked = scene.one("SELECT blocked FROM counted_letter WHERE message_id = %s", letter)
+            assert (kind, other, blocked) == (kind, other, other)
 
 
 def test_windows_move_on_with_the_clock(scene: Scene) -> None:
@@ -328,6 +413,40 @@ def test_silence_is_judged_from_old_letters_and_a_lift_makes_it_begin_anew(scene
     assert scene.holds() == []
     scene.judge()
     assert scene.holds() == []
+
+
+def test_an_inbox_that_is_read_again_is_judged_by_what_was_in_it(scene: Scene) -> None:
+    """The watchers were away: the mailbox was blind. They come back, and read its inbox and the replies that waited
+    there: it never was silent, whenever it was counted last."""
+    mailbox = scene.mailboxes[0]
+    answered = scene.write(mailbox, 100, ago=30 * DAY)
+    scene.learn("reply", answered[:20], ago=25 * DAY)
+    waiting = scene.write(mailbox, 200, ago=10 * DAY)
+    read = "INSERT INTO reading (mailbox_id, read_at) VALUES (%s, clock_timestamp() - interval '9 days')"
+    scene.connection.execute(read, [mailbox])
+    judging = Judging(scene.connection)
+    judging.judge()
+    scene.learn("reply", waiting[:40])
+    scene.connection.execute("UPDATE reading SET read_at = clock_timestamp()")
+    judging.judge()
+    assert scene.holds() == []
+    scene.judge()
+    assert scene.holds() == []
+
+
+def test_letters_of_before_a_hold_for_silence_are_no_evidence_as_long_as_they_are_counted(scene: Scene) -> None:
+    """The hold ended more than a month ago, and its trial with it; the letters that it was set for are of less than two
+    months ago. They do not set it again."""
+    mailbox = scene.mailboxes[0]
+    answered = scene.write(mailbox, 100, ago=58 * DAY)
+    scene.learn("reply", answered[:20], ago=56 * DAY)
+    scene.write(mailbox, 200, ago=50 * DAY)
+    scene.connection.execute("INSERT INTO reading (mailbox_id, read_at) VALUES (%s, clock_timestamp())", [mailbox])
+    scene.judge()
+    assert scene.holds() == [("mailbox", mailbox, "silence")]
+    scene.connection.execute("UPDATE hold SET since = since - interval '40 days', until = until - interval '40 days'")
+    scene.judge()
+    assert (scene.holds(), scene.limits()) == ([], [])
 
 
 def test_what_a_person_holds_is_left_alone(scene: Scene) -> None:

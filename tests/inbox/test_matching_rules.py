@@ -26,7 +26,7 @@ clues_of = st.builds(
     envelope_ids=st.lists(st.sampled_from(["id1", "id2", "id8", "none"]), max_size=2),
     addresses=st.lists(st.sampled_from(["c0@x.test", "c1@x.test", "c2@x.test", "d@x.test"]), max_size=2),
     subject=st.sampled_from(["Re: Subject 0", "Subject 1", "Else", ""]),
-    fleet_ways=st.sampled_from([frozenset[Way](), frozenset({Way.REFERENCE}), frozenset({Way.RETURNED})]),
+    fleet_ways=st.sampled_from([frozenset[Way](), frozenset({Way.REFERENCE, Way.ADDRESS}), frozenset({Way.RETURNED})]),
 )
 
 
@@ -94,6 +94,16 @@ def test_the_latest_letter_to_an_address_is_meant() -> None:
     clues = Clues(1, addresses=["c1@x.test"], subject="RE: subject 1")
     assert match(clues, LETTERS) == Match(LETTERS[6], Way.SUBJECT)
     assert match(replace(clues, subject="Holiday"), LETTERS) == Match(LETTERS[6], Way.ADDRESS)
+
+
+@pytest.mark.parametrize("subject", ["Re: Subject 0", "Holiday"])
+def test_another_mailbox_s_letter_is_found_by_the_address_at_most(subject: str) -> None:
+    """If the clues allow it, and only when this mailbox wrote nothing; never by its subject."""
+    clues = Clues(1, addresses=["c2@x.test"], subject=subject, fleet_ways=frozenset({Way.ADDRESS}))
+    assert match(clues, LETTERS) == Match(LETTERS[4], Way.ADDRESS)
+    elsewhere = [letter for letter in LETTERS if letter.mailbox_id == 0]
+    assert match(clues, elsewhere) == Match(LETTERS[7], Way.ADDRESS)
+    assert match(replace(clues, fleet_ways=frozenset()), elsewhere) is None
 
 
 @pytest.mark.parametrize(

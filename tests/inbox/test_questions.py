@@ -1,16 +1,26 @@
 """What waits for a person, and what a person decides, by the real command."""
 
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from inbox.post import SUBJECT, Post, mail, report
+from mailfleet.base.db import connect
 from mailfleet.base.errors import InputError
 from mailfleet.cli.inbox import age, inbox_command
 from mailfleet.cli.looking import why_command
+from mailfleet.inbox.questions import QUERIES, Decision, decide_mail
+from mailfleet.intake.campaign_store import QUERIES as CAMPAIGNS
+from mailfleet.model.words import UNTIL_DECIDED, Folder
+from mailfleet.outbox.stops import between_reservations
 from mailfleet.providers.sandbox import persona_letters as people
+from outbox.queue_scene import blocked
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DOUBT = "No thanks, not interested right now."
@@ -29,6 +39,20 @@ def asked(post: Post) -> int:
     letter = post.sent[0]
     post.take(people.make_reply(letter.original, DOUBT, NOW), letter.mailbox_id)
     return int(post.mail()["id"])
+
+
+def begin_another(post: Post) -> int:
+    """Another campaign enrolls everybody, as a launch does; its id."""
+    number = post.one(
+        'WITH made AS (INSERT INTO campaign (name, identity_id, state, "window", zone)'
+        " SELECT 'other', identity_id, 'running', \"window\", zone FROM campaign LIMIT 1 RETURNING id), listed AS ("
+        " INSERT INTO contact_list (name) VALUES ('all') RETURNING id), lists AS ("
+        " INSERT INTO campaign_list (campaign_id, contactlist_id) SELECT made.id, listed.id FROM made, listed), a AS ("
+        " INSERT INTO list_member (contact_list_id, contact_id) SELECT listed.id, c.id FROM listed, contact c)"
+        " SELECT id FROM made"
+    )
+    post.connection.execute(CAMPAIGNS["enroll"], {"campaign": number, "until_decided": UNTIL_DECIDED})
+    return int(number)
 
 
 def test_what_waits_is_listed_with_its_age(post: Post) -> None:
@@ -92,13 +116,13 @@ def test_what_is_ignored_goes_on_unless_another_question_stands(post: Post) -> N
     post.take(away, letter.mailbox_id)
     post.take(mail(letter.contact, "Call me.", subject="My number"), letter.mailbox_id)
     paused = "SELECT paused_until FROM enrollment WHERE id = %s"
-    run(post, "decide", first, "ignore")
+    assert "nothing was paused for it alone" in run(post, "decide", first, "ignore").stdout
     assert post.one(paused, letter.enrollment).year == 2200
     second = post.one("SELECT max(id) FROM incoming")
-    run(post, "decide", second, "ignore")
+    assert "what waited for it goes on" in run(post, "decide", second, "ignore").stdout
     until = post.one(paused, letter.enrollment)
-    assert until is None or until.year < 2200
-    assert post.enrollment(letter) == ("active", "")
+    assert NOW < until < post.one("SELECT clock_timestamp() + interval '8 days'")
+    assert post.enrollment(letter) == ("active", "away")
     assert post.events() == [("auto_reply", letter.id, False)]
 
 
@@ -109,6 +133,71 @@ def test_a_mail_is_decided_once(post: Post) -> None:
     with pytest.raises(InputError, match="decided already: ignore"):
         run(post, "decide", number, "opt-out")
     assert post.banned() == []
+
+
+async def test_who_decides_second_hears_who_decided_and_what(post: Post) -> None:
+    """Two persons read the same question; the one who comes second meets the other's word, not an empty one."""
+    number = asked(post)
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    words = {"by": "bob", "contact": ""}
+    decide = partial(decide_mail, post.connection, post.laid.vault, number, Decision.OPT_OUT, **words)
+    with connect(post.laid.conninfo, name="test") as other, connect(post.laid.conninfo, name="test") as watch:
+        with between_reservations(other):
+            task = loop.run_in_executor(pool, decide)
+            await blocked(watch)
+            values = {"mail": number, "decision": "reply", "by": "ann", "kind": "reply", "contact": None}
+            other.execute(QUERIES["settle_mail"], values)
+        with pytest.raises(InputError, match="decided already: reply, by ann"):
+            await task
+    pool.shutdown()
+    assert post.banned() == []
+
+
+def test_what_asks_nothing_is_not_ignored(post: Post) -> None:
+    """An answer has ended what was written: that nothing goes on is said, and the mail stays as it was."""
+    letter = post.sent[0]
+    post.take(people.make_reply(letter.original, "Yes, call me.", NOW), letter.mailbox_id)
+    with pytest.raises(InputError, match="asks nothing, so there is nothing to ignore"):
+        run(post, "decide", post.mail()["id"], "ignore")
+    assert (post.mail()["decision"], post.enrollment(letter)) == ("", ("stopped", "replied"))
+
+
+def test_a_person_overrules_a_rule_once(post: Post) -> None:
+    """A no among the spam, which a rule had set aside; afterwards a person's word stands."""
+    raw = mail("stranger@x.test", "No thanks, not interested.", subject="Re: your letter")
+    post.take(raw, post.sent[0].mailbox_id, folder=Folder.JUNK)
+    kept = post.mail()
+    assert (kept["decision"], kept["decided_by"]) == ("junk", "rule")
+    run(post, "decide", kept["id"], "opt-out")
+    assert [address for address, _ in post.banned()] == ["stranger@x.test"]
+    with pytest.raises(InputError, match="decided already: opt-out"):
+        run(post, "decide", kept["id"], "reply")
+
+
+@pytest.mark.parametrize(("decision", "bans"), [("opt-out", 1), ("reply", 0), ("ignore", 0)])
+def test_a_no_under_our_subject_bans_by_a_person_s_word_alone(decision: str, bans: int, post: Post) -> None:
+    """Until then no campaign begins anew, for the question stands; whatever the word, what ended stays ended."""
+    letter = post.sent[0]
+    post.take(mail(letter.contact, "Please remove me from your list."), letter.mailbox_id)
+    other = begin_another(post)
+    query = "SELECT state, reason_code FROM enrollment WHERE contact_id = %s AND campaign_id = %s"
+    assert post.rows(query, letter.contact_id, other) == [("active", "question")]
+    run(post, "decide", post.mail()["id"], decision)
+    assert len(post.banned()) == bans
+    assert post.enrollment(letter) == ("stopped", "opt_out")
+    assert post.rows(query, letter.contact_id, other) == [
+        {"opt-out": ("stopped", "suppressed"), "reply": ("stopped", "replied"), "ignore": ("active", "")}[decision]
+    ]
+
+
+def test_who_has_no_name_decides_under_a_number(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container a user may be a number that no list of users knows."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    run(post, "decide", asked(post), "opt-out")
+    assert [source for _, source in post.banned()] == ["operator uid 4000000001"]
+    assert post.mail()["decided_by"] == "uid 4000000001"
 
 
 def test_a_no_without_a_letter_is_its_senders_or_whose_a_person_says(post: Post) -> None:

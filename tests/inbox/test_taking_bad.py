@@ -41,6 +41,7 @@ def forgeries(post: Post) -> dict[str, bytes]:
         "no token": mail(victim.contact, "", subject="unsubscribe"),
         "a no from elsewhere": mail("x@else.test", "Unsubscribe me.", In_Reply_To=victim.header_id),
         "a no outside the thread": mail(victim.contact, "Unsubscribe me, please remove me.", subject="Hello"),
+        "a no under our subject": mail(victim.contact, "Unsubscribe me, please remove me."),
         "our id on a stranger's mail": mail(victim.contact, "Remove me.", Message_ID=victim.header_id),
     }
 
@@ -57,27 +58,30 @@ NAMES = [
     "no token",
     "a no from elsewhere",
     "a no outside the thread",
+    "a no under our subject",
     "our id on a stranger's mail",
 ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forgery_bans_nobody(name: str, post: Post) -> None:
-    """Nor does it count as a fact; it is kept, and at the most its contact waits for a person."""
+    """Nor does it count as a fact; it is kept, and at the most its contact waits for a person; whoever says no in
+    plain words under our subject is written to no more."""
     raw = forgeries(post)[name]
     if name == "bounce about another's letter":
         post.connection.execute("UPDATE message SET mailbox_id = %s", [post.sent[0].mailbox_id])
     post.take(raw, post.sent[0].mailbox_id)
     state = post.state
     events = 1 if name == "bounce with the subject alone" else 0  # soft: a fact without weight
-    assert (state["mails"], state["bans"], state["holds"], state["ended"], state["events"]) == (1, 0, 0, 0, events)
+    ended = 1 if name == "a no under our subject" else 0
+    assert (state["mails"], state["bans"], state["holds"], state["ended"], state["events"]) == (1, 0, 0, ended, events)
     assert post.one("SELECT count(*) FROM event WHERE is_hard") == 0
     assert state["paused"] <= 1
 
 
 def test_every_forgery_is_tried() -> None:
     """The list above names them all."""
-    assert len(set(NAMES)) == len(NAMES) == 12
+    assert len(set(NAMES)) == len(NAMES) == 13
 
 
 def test_a_stranger_with_our_message_id_as_its_own_is_nothing(post: Post) -> None:

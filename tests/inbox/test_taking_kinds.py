@@ -51,8 +51,6 @@ def test_an_answer_from_another_address_or_in_another_mailbox_is_one(post: Post)
 def test_an_answer_without_references_is_found_by_address_and_subject(post: Post) -> None:
     """Only in the mailbox that wrote, and only from the very address."""
     letter = post.sent[0]
-    other = next(sent.mailbox_id for sent in post.sent if sent.mailbox_id != letter.mailbox_id)
-    assert post.take(mail(letter.contact, "Yes!"), other).message_id is None
     assert post.take(mail("x" + letter.contact, "Yes!"), letter.mailbox_id).message_id is None
     assert post.take(mail(letter.contact.upper(), "Yes"), letter.mailbox_id).message_id == letter.id
     assert post.mail()["matched_by"] == "subject"
@@ -66,6 +64,53 @@ def test_a_contact_that_writes_outside_the_thread_waits_for_a_person(post: Post)
     assert (taken.kind, taken.message_id, taken.stopped.paused) == (MailKind.OTHER, letter.id, 1)
     assert post.mail()["question"].startswith("Is it an answer?")
     assert post.enrollment(letter) == ("active", "question")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [("Please remove me from your list.", MailKind.OPT_OUT), ("Call me, please.", MailKind.REPLY)]
+)
+def test_what_a_contact_writes_to_another_of_our_mailboxes_waits_for_a_person(
+    words: str, kind: MailKind, post: Post
+) -> None:
+    """A no above all: nothing more is written by the mailbox that wrote before somebody has looked."""
+    letter = post.sent[0]
+    other = next(sent.mailbox_id for sent in post.sent if sent.mailbox_id != letter.mailbox_id)
+    taken = post.take(mail(letter.contact, words), other)
+    assert (taken.kind, taken.message_id, taken.stopped.paused) == (kind, letter.id, 1)
+    kept = post.mail()
+    assert (kept["matched_by"], bool(kept["question"]), kept["decided_at"]) == ("address", True, None)
+    assert (post.enrollment(letter), post.banned(), post.events()) == (("active", "question"), [], [])
+
+
+def test_the_latest_letters_of_the_mailbox_written_to_are_never_out_of_sight(post: Post) -> None:
+    """Ten later ones from another mailbox leave the one that the mail answers to be found, by its subject."""
+    letter = post.sent[0]
+    other = next(sent.mailbox_id for sent in post.sent if sent.mailbox_id != letter.mailbox_id)
+    post.connection.execute(
+        "WITH step AS (INSERT INTO step (campaign_id, number, wait) SELECT m.campaign_id, n, '1 day'"
+        " FROM message m, generate_series(10, 19) n WHERE m.id = %(id)s RETURNING id)"
+        " INSERT INTO message (enrollment_id, step_id, campaign_id, contact_id, mailbox_id, variant_id, header_id,"
+        " subject, state, settled_at) SELECT m.enrollment_id, step.id, m.campaign_id, m.contact_id, %(other)s,"
+        " m.variant_id, '<later' || step.id || '@a.test>', 'Later', 'accepted', clock_timestamp()"
+        " FROM message m, step WHERE m.id = %(id)s",
+        {"id": letter.id, "other": other},
+    )
+    post.take(mail(letter.contact, "Yes!"), letter.mailbox_id)
+    assert (post.mail()["message_id"], post.mail()["matched_by"]) == (letter.id, "subject")
+
+
+def test_a_no_under_our_subject_ends_the_letters_and_asks_before_the_ban(post: Post) -> None:
+    """Address and subject can be guessed: nothing more is written, the others go on, and a person's word bans."""
+    letter = post.sent[0]
+    taken = post.take(mail(letter.contact, "Please remove me from your list."), letter.mailbox_id)
+    assert (taken.kind, taken.message_id, taken.stopped.ended) == (MailKind.OPT_OUT, letter.id, 1)
+    kept = post.mail()
+    assert (kept["matched_by"], kept["question"]) == (
+        "subject",
+        "Is it the contact's no? It came from the contact's address, with no letter named.",
+    )
+    assert post.enrollment(letter) == ("stopped", "opt_out")
+    assert post.state == {"mails": 1, "events": 0, "bans": 0, "holds": 0, "ended": 1, "paused": 0}
 
 
 @pytest.mark.parametrize("words", [words for _, words in people.REFUSALS])

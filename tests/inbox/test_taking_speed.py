@@ -103,7 +103,13 @@ VALUES = {
 }
 # query → its way into each big table: one index of each group is used
 HOT = {
-    "find_letters": [{"message_header_id_unique"}, {"contact_address_unique"}, {"message_pkey"}, {"incoming_once"}],
+    "find_letters": [
+        {"message_header_id_unique"},
+        {"contact_address_unique"},
+        {"message_pkey"},
+        {"message_contact_id_e98ec5e1"},
+        {"incoming_once"},
+    ],
     "colleagues": [],
     "end_enrollments": [{"message_never_twice", "message_due"}],
     "pause_enrollments": [],

@@ -20,6 +20,8 @@ from mailfleet.outbox.service import STOP_CHANNEL
 from mailfleet.outbox.stops import stopping
 from mailfleet.outbox.tunables import load_tunables
 from mailfleet.planning.service import plan_once
+from mailfleet.planning.snapshot import Reason, Unplanned
+from mailfleet.planning.store import PlanStore
 from mailfleet.providers.sandbox import persona_letters as people
 from outbox.queue_scene import blocked, queue, sender
 
@@ -128,6 +130,46 @@ def test_a_paused_contact_is_written_to_again_when_the_pause_is_over(post: Post)
     post.connection.execute("UPDATE enrollment SET paused_until = %s WHERE id = %s", [past, letter.enrollment])
     plan()
     assert post.one(query, letter.enrollment) == 1
+
+
+def test_a_plan_under_way_keeps_the_reason_of_a_pause(post: Post) -> None:
+    """The planner read its snapshot before the mail came: what it found then does not stand over the pause."""
+    letter = post.sent[0]
+    post.take(STOPPING["doubt"](letter.original), letter.mailbox_id)
+    query = "SELECT reason_code, reason, next_at FROM enrollment WHERE id = %s"
+    before = post.rows(query, letter.enrollment)
+    late = [Unplanned(sent.enrollment, Reason.WINDOW, "it is night", None, None) for sent in post.sent]
+    PlanStore(post.connection).write_reasons(late, look_again=timedelta(minutes=5))
+    assert post.rows(query, letter.enrollment) == before
+    assert post.enrollment(post.sent[1]) == ("active", "window")
+
+
+async def test_evidence_that_meets_a_reservation_leaves_the_letter_to_it(make_post: Callable[..., Post]) -> None:
+    """A letter that a person called not sent is reserved anew while a report comes of its first attempt: the report is
+    taken in, once the reservation is through, and the letter stays in its sender's hand."""
+    post = make_post(state="ambiguous")
+    letter = post.sent[0]
+    post.connection.execute("UPDATE attempt SET outcome = 'deferred', stage = 'resolved'")
+    post.connection.execute("UPDATE message SET state = 'queued', due_at = clock_timestamp()")
+    full = people.make_bounce(letter.original, NOW).replace(b"5.1.1", b"5.2.2").replace(b"User unknown", b"full")
+    arrived = post.arrived(full, letter.mailbox_id)
+    reserved = (
+        "WITH moved AS (UPDATE message SET state = 'submitting', attempts = 2 WHERE id = %s RETURNING id)"
+        " INSERT INTO attempt (message_id, number, mailbox_id, sender_id, fence, limit_ids, limit_keys)"
+        " SELECT m.id, 2, a.mailbox_id, a.sender_id, 2, '{}', '{}' FROM moved m JOIN attempt a ON a.message_id = m.id"
+    )
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    with connect(post.laid.conninfo, name="test") as other, connect(post.laid.conninfo, name="test") as watch:
+        with other.transaction():
+            other.execute(reserved, [letter.id])
+            task = loop.run_in_executor(pool, take_mail, post.connection, post.laid.vault, arrived)
+            await blocked(watch)
+        assert (await task).is_new
+    pool.shutdown()
+    assert post.one("SELECT state FROM message WHERE id = %s", letter.id) == "submitting"
+    query = "SELECT outcome FROM attempt WHERE message_id = %s ORDER BY number"
+    assert post.rows(query, letter.id) == [("deferred",), (None,)]
+    assert post.events() == [("bounce", letter.id, False)]
 
 
 @pytest.mark.parametrize("point", POINTS)

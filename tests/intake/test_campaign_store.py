@@ -28,7 +28,7 @@ from mailfleet.intake.toml_file import FileProblems
 from mailfleet.mail.compose import compose
 from mailfleet.mail.opt_out import read_token
 from mailfleet.model.words import CampaignState
-from mailfleet.outbox.service import PLANNER_LOCK
+from mailfleet.outbox.service import PLANNER_LOCK, STOP_LOCK
 from mailfleet.outbox.stops import suppress
 from mailfleet.outbox.tunables import Tunables
 from mailfleet.planning.service import plan_once
@@ -260,14 +260,17 @@ def test_start_enrolls_whom_it_may_write_to_and_nobody_else(world: World) -> Non
     assert world.one("SELECT next_at <= now() AND next_step = 1 FROM enrollment")
 
 
+ANN_ASKS = """
+INSERT INTO incoming (mailbox_id, folder, uid_validity, uid, digest, received_at, kind, contact_id, question)
+SELECT (SELECT min(id) FROM mailbox), 'inbox', 1, 1, '\\x01', now(), 'reply', id, 'is this a no?'
+FROM contact WHERE address = 'ann@a.test'
+"""
+
+
 def test_whose_answer_waits_for_a_person_is_enrolled_and_paused(world: World) -> None:
     """Nothing is written, by a new campaign either, before somebody has read what they asked; nor to the absent."""
     world.lay_contacts(Person("ann@a.test"), Person("bob@b.test"), Person("away@c.test"))
-    world.run(
-        "INSERT INTO incoming (mailbox_id, folder, uid_validity, uid, digest, received_at, kind, contact_id, question)"
-        " SELECT (SELECT min(id) FROM mailbox), 'inbox', 1, 1, '\\x01', now(), 'reply', id, 'is this a no?'"
-        " FROM contact WHERE address = 'ann@a.test'",
-    )
+    world.run(ANN_ASKS)
     world.run(
         "WITH other AS (INSERT INTO campaign (name, identity_id) SELECT 'other', min(id) FROM identity RETURNING id)"
         " INSERT INTO enrollment (campaign_id, contact_id, paused_until, reason_code, reason)"
@@ -365,6 +368,23 @@ def test_a_start_that_dies_before_its_end_leaves_a_draft(world: World, database:
             starting.join()
     assert (world.enrolled(), _state(world)) == ([], "draft")
     assert _launch(world) == 1
+
+
+def test_who_asks_while_a_campaign_starts_is_paused_in_it(world: World, database: str) -> None:
+    """Neither the mail's reader nor the start sees the other's rows; nothing is written before a person has read it."""
+    world.lay_contacts(Person("ann@a.test"))
+    world.add()
+    plan = plan_launch(world.connection, "labs")
+    with connect(database, name="starter") as starter, connect(database, name="sender") as sender:
+        pid = starter.info.backend_pid
+        with sender.transaction():
+            sender.execute("SELECT pg_advisory_xact_lock_shared(%s)", [STOP_LOCK])
+            starting = threading.Thread(target=launch, args=(starter, plan), kwargs={"was": DRAFT, "reason": "test"})
+            starting.start()
+            _wait_until_locked(world, pid)
+            world.run(ANN_ASKS)
+        starting.join()
+    assert world.all("SELECT reason_code, paused_until > now() FROM enrollment") == [("question", True)]
 
 
 def _die_launching(connection: Connection, plan: LaunchPlan) -> None:

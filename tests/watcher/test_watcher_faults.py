@@ -14,6 +14,7 @@ from watch_scene import RHYTHM, SandboxScene, sandbox_scene
 from mailfleet.base.errors import SetupError
 from mailfleet.base.postgres import EmbeddedPostgres
 from mailfleet.inbox.failing import UNREAD_FOR, family_to_hold, fault_of
+from mailfleet.inbox.store import WatcherStore
 from mailfleet.model.schema import migrate
 from mailfleet.model.words import Family, ScopeKind
 from mailfleet.outbox.stops import hold, lift
@@ -85,7 +86,8 @@ def test_a_refused_login_is_asked_once(database: str, home: Path) -> None:
 
 
 def test_a_lifted_hold_is_one_more_try(database: str, home: Path) -> None:
-    """A person who lifts it says that it is mended: the same secret is tried once more, and held again if it fails."""
+    """A person who lifts it says that it is mended: the same secret is tried once more, and held again if it fails, for
+    a fault that began after the lift."""
     with sandbox_scene(database, home, mailboxes=2) as it:
         set_secret(it, "wrong")
         it.watch()
@@ -96,6 +98,24 @@ def test_a_lifted_hold_is_one_more_try(database: str, home: Path) -> None:
         it.wait(HELD)
         wait_for_other(it)
         assert logins(it) == 2
+        assert it.reading().failing_since > it.value("SELECT max(lifted_at) FROM hold")
+
+
+def test_a_new_try_forgets_the_refusal_alone(database: str, home: Path) -> None:
+    """Until it is made nothing says that the login is refused; what a mailbox that was never read could not be read for
+    goes on."""
+    with sandbox_scene(database, home, mailboxes=2) as it, it.connect() as connection:
+        store = WatcherStore(connection, WatcherStore.register(connection, "h"))
+        store.make_readings(apart=timedelta(), longest=timedelta())
+        fault = {"text": "", "first": timedelta(hours=1), "longest": timedelta(hours=1), "chance": 1}
+        for lease in store.lease(2, timedelta(hours=1)):
+            is_first = lease[0] == it.mailbox()
+            store.fail(lease, {**fault, "kind": "login" if is_first else "lost", "refused": b"x" if is_first else None})
+        since = it.reading(1).failing_since
+        store.try_again([it.mailbox(0), it.mailbox(1)])
+        assert (it.reading(0).failing_since, it.reading(0).refused_secret) == (None, None)
+        assert it.reading(1).failing_since == since
+        assert len(store.due()) == 2
 
 
 def test_one_hold_of_a_family_is_enough(database: str, home: Path) -> None:

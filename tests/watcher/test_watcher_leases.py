@@ -2,6 +2,7 @@
 
 import signal
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,7 @@ from watch_scene import Scene, sandbox_scene, stop
 
 from mailfleet.base.db import connect
 from mailfleet.inbox.leases import fair_share
+from mailfleet.inbox.not_read import NotRead
 from mailfleet.inbox.store import Census, Fenced, WatcherStore
 from mailfleet.model.words import Folder
 from mailfleet.outbox.tunables import Tunables
@@ -95,8 +97,9 @@ def test_every_write_names_its_fence(database: str, home: Path) -> None:
         for write in (
             lambda lease: old.load(lease),
             lambda lease: old.keep_cursor(lease, Folder.INBOX, "INBOX", Cursor(1, 1)),
-            lambda lease: old.read_well(lease, wait=HASTY.lease, remark=None),
-            lambda lease: old.read_on(lease, remark=None),
+            lambda lease: old.tell_not_read(lease, NotRead(Folder.INBOX, 1, 1, b"", "no")),
+            lambda lease: old.read_well(lease, wait=HASTY.lease),
+            lambda lease: old.read_on(lease),
             lambda lease: old.fail(lease, fault),
         ):
             for stale in ((mailbox, fence), (mailbox, fence + 1)):
@@ -105,8 +108,21 @@ def test_every_write_names_its_fence(database: str, home: Path) -> None:
         assert old.renew([(mailbox, fence)], HASTY.lease) == set()
         old.release([(mailbox, fence), (mailbox, fence + 1)])
         assert it.reading() == before
-        assert it.value("SELECT count(*) FROM reading_cursor") == 0
+        assert it.value("SELECT count(*) FROM reading_cursor") + it.value("SELECT count(*) FROM incoming") == 0
         assert old.lease(5, HASTY.lease) == []
+
+
+def test_a_mail_that_was_not_read_is_told_once(database: str, home: Path) -> None:
+    """One that dies before the cursor moves is followed by one that tells it again, which changes nothing; another
+    mail is another row."""
+    with sandbox_scene(database, home) as it, it.connect() as connection:
+        store = WatcherStore(connection, WatcherStore.register(connection, "h"))
+        store.make_readings(apart=timedelta(), longest=timedelta())
+        (lease,) = store.lease(1, timedelta(hours=1))
+        for uid, header in ((1, b""), (1, b""), (2, b"From: zed@z.example\r\nSubject: Hi \0\r\n\r\n")):
+            store.tell_not_read(lease, NotRead(Folder.INBOX, 7, uid, header, "no"))
+        assert sorted(it.told()) == ["(not read)", "(text not read: Hi \ufffd)"]
+        assert it.value("SELECT text FROM incoming LIMIT 1") == "Look at it in the mailbox itself. no"
 
 
 def test_a_retired_mailbox_is_read_no_more(database: str, home: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import laid
 from mailfleet.base.db import Connection, connect
+from mailfleet.inbox.questions import read_waiting
 from mailfleet.inbox.rhythm import Rhythm
 from mailfleet.inbox.watcher import Watcher, WatcherOptions
 from mailfleet.providers.sandbox import Faults, SandboxProcess, write_config
@@ -147,7 +148,14 @@ class Scene:
 
     def taken(self) -> Counter[str]:
         """Message-ID of every mail that was taken in."""
-        return Counter(row.header_id.strip("<>") for row in self.rows("SELECT header_id FROM incoming"))
+        rows = self.rows("SELECT header_id FROM incoming WHERE header_id <> ''")
+        return Counter(row.header_id.strip("<>") for row in rows)
+
+    def told(self) -> list[str]:
+        """Subjects in the list of `mailfleet inbox` of mails that were not read."""
+        with self.connect() as connection:
+            waiting = read_waiting(connection, most=100).unmatched
+        return [row.subject for row in waiting if row.subject.startswith("(")]
 
     def holds(self) -> list[tuple[str, str, str, str]]:
         """(scope kind, family, set by, reason) of those that stand."""

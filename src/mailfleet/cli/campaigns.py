@@ -1,6 +1,5 @@
 """campaign: add, list, check, start, pause, resume, stop, preview, contacts."""
 
-import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from mailfleet.base.db import Connection
 from mailfleet.cli.opening import opened
+from mailfleet.cli.operators import operator_name
 from mailfleet.cli.printing import confirm, console, moment
 from mailfleet.intake.campaign_check import CheckReport, Finding, check_campaign
 from mailfleet.intake.campaign_file import CampaignFile, read_campaign
@@ -176,7 +176,7 @@ def campaign_start(name: str, yes: bool) -> None:
             click.echo(line)
         if not yes:
             confirm(f"Start {name}?")
-        by = f"started by {getpass.getuser()}"
+        by = f"started by {operator_name()}"
         enrolled = launch(it.connection, plan, was=CampaignState.DRAFT, reason=by)
     click.echo(f"{name} runs: {enrolled} contacts enrolled.")
 
@@ -194,7 +194,7 @@ def campaign_resume(name: str, yes: bool) -> None:
                 click.echo(line)
             if not yes:
                 confirm(f"Resume {name} and enroll them?")
-        by = f"resumed by {getpass.getuser()}"
+        by = f"resumed by {operator_name()}"
         enrolled = launch(it.connection, plan, was=CampaignState.PAUSED, reason=by)
     click.echo(f"{name} goes on" + (f": {enrolled} more enrolled." if enrolled else "."))
 
@@ -216,7 +216,7 @@ def _plan_lines(plan: LaunchPlan) -> Iterator[str]:
 def campaign_pause(name: str, reason: str) -> None:
     """Let nothing more of a running campaign leave."""
     with opened() as it:
-        pause(it.connection, name, reason=reason or f"paused by {getpass.getuser()}")
+        pause(it.connection, name, reason=reason or f"paused by {operator_name()}")
     click.echo(f"{name} is paused; `mailfleet campaign resume {name}` lets it go on.")
 
 
@@ -226,7 +226,7 @@ def campaign_pause(name: str, reason: str) -> None:
 def campaign_stop(name: str, reason: str) -> None:
     """End a campaign for good, and the way of every contact in it."""
     with opened() as it:
-        ended = stop(it.connection, name, reason=reason or f"stopped by {getpass.getuser()}")
+        ended = stop(it.connection, name, reason=reason or f"stopped by {operator_name()}")
     click.echo(f"{name} is stopped for good: {ended} enrollments ended.")
 
 

@@ -1,6 +1,5 @@
 """contact: what is held about a person, shown or taken away."""
 
-import getpass
 import json
 from datetime import date
 from time import monotonic, sleep
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from mailfleet.cli.opening import Opened, opened
+from mailfleet.cli.operators import operator_name
 from mailfleet.cli.printing import confirm
 from mailfleet.intake.contact_data import Erased, erase_contact, export_contact, letters_in_hand
 from mailfleet.mail.addresses import Address, parse_address
@@ -53,14 +53,14 @@ def contact_erase(address: str, yes: bool) -> None:
 
 def _erase(it: Opened, address: Address) -> Erased:
     """Once more when the letters that were leaving have arrived: what a server answered names the person."""
-    erased = erase_contact(it.connection, it.vault.digester, address, by=getpass.getuser(), say_waiting=_say_waiting)
+    erased = erase_contact(it.connection, it.vault.digester, address, by=operator_name(), say_waiting=_say_waiting)
     if not erased.in_hand:
         return erased
     click.echo(f"Waiting for {erased.in_hand} letters that are leaving at this moment.")
     end = monotonic() + PATIENCE
     while letters_in_hand(it.connection, it.vault.digester, address) and monotonic() < end:
         sleep(0.2)
-    return erase_contact(it.connection, it.vault.digester, address, by=getpass.getuser(), say_waiting=_say_waiting)
+    return erase_contact(it.connection, it.vault.digester, address, by=operator_name(), say_waiting=_say_waiting)
 
 
 def _say_waiting() -> None:

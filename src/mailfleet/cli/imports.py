@@ -1,7 +1,6 @@
 """import: mailboxes and contacts from CSV files."""
 
 import asyncio
-import getpass
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import Opened, opened
+from mailfleet.cli.operators import operator_name
 from mailfleet.cli.printing import confirm, console
 from mailfleet.health.dns.store import hold_unchecked
 from mailfleet.health.newcomers import domains_to_acknowledge, record_acknowledgements
@@ -233,7 +233,7 @@ def _save(
             save_mailboxes(it.connection, it.vault.keyring, fleet, mailboxes)
             held = hold_unchecked(it.connection, [mailbox["domain"] for mailbox in mailboxes])
             if acknowledged:
-                record_acknowledgements(it.connection, acknowledged, why=why, by=getpass.getuser())
+                record_acknowledgements(it.connection, acknowledged, why=why, by=operator_name())
         click.echo(f"Saved {len(mailboxes) - changed:,} new mailboxes, {changed:,} changed ones.")
         if acknowledged:
             click.echo(f"Kept, with your name and reason: {', '.join(sorted(acknowledged))} joined a stopped identity.")

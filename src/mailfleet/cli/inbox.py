@@ -1,6 +1,5 @@
 """inbox: what came in and waits for a person, and what the person decides."""
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,11 +8,15 @@ import click
 from rich.table import Table
 
 from mailfleet.cli.opening import opened
+from mailfleet.cli.operators import operator_name
 from mailfleet.cli.printing import cell, console, moment, plain
 from mailfleet.inbox.questions import Decision, decide_mail, read_one, read_waiting
 
 SHOWN = 50  # chosen: rows of a list; what is older comes first
 MAILBOXES_SHOWN = 20  # chosen: of mailboxes that are not read
+
+_GOES_ON = "what waited for it goes on, within pace and limits"
+_NOTHING_GOES_ON = "nothing was paused for it alone, and what ended stays ended"
 
 
 @click.group("inbox", invoke_without_command=True)
@@ -77,12 +80,14 @@ def inbox_show(mail: int) -> None:
 @click.argument("decision", type=click.Choice([decision.value for decision in Decision]))
 @click.option("--contact", default="", help="Whom it is about, when it belongs to no letter; else its sender.")
 def inbox_decide(mail: int, decision: str, contact: str) -> None:
-    """Settle a mail: opt-out bans the address, reply ends what is written to the contact, ignore lets it go on."""
+    """Settle a mail: opt-out bans the address, reply ends what is written to the contact, ignore lets what is paused go
+    on."""
     with opened() as it:
-        stopped = decide_mail(it.connection, it.vault, mail, Decision(decision), by=getpass.getuser(), contact=contact)
+        decided = decide_mail(it.connection, it.vault, mail, Decision(decision), by=operator_name(), contact=contact)
     if decision == Decision.IGNORE:
-        click.echo(f"Mail {mail} is ignored; what waited for it goes on, within pace and limits.")
+        click.echo(f"Mail {mail} is ignored; {_GOES_ON if decided.resumed else _NOTHING_GOES_ON}.")
         return
+    stopped = decided.stopped
     banned = "The address is banned for good. " if stopped.is_banned else ""
     click.echo(f"{banned}{stopped.ended} campaigns of contacts ended, {stopped.letters} letters cancelled.")
 

@@ -1,6 +1,5 @@
 """limits, hold, lift, ambiguous, resolve: what a person decides."""
 
-import getpass
 from datetime import UTC, datetime
 
 import click
@@ -9,6 +8,7 @@ from rich.table import Table
 from mailfleet.base.db import Connection
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import opened
+from mailfleet.cli.operators import operator_name
 from mailfleet.cli.printing import cell, console
 from mailfleet.intake.values import parse_duration, parse_window
 from mailfleet.model.words import ScopeKind
@@ -113,7 +113,7 @@ def hold_command(kind: str, name: str, reason: str, length: str | None) -> None:
     except ValueError as error:
         raise InputError(str(error)) from error
     with opened() as it:
-        placed = hold(it.connection, scope, name, reason=reason, set_by=getpass.getuser(), length=duration)
+        placed = hold(it.connection, scope, name, reason=reason, set_by=operator_name(), length=duration)
     click.echo(f"Held: {kind} {name}".rstrip() + "." if placed else "It is held for as long already.")
 
 
@@ -124,7 +124,7 @@ def lift_command(kind: str, name: str) -> None:
     """Lift the holds of a scope. What waited is planned again, within pace, ramp and limits."""
     scope = _named(kind, name)
     with opened() as it:
-        lifted = lift(it.connection, scope, name, lifted_by=getpass.getuser())
+        lifted = lift(it.connection, scope, name, lifted_by=operator_name())
     click.echo(f"Lifted {lifted} hold{'s' if lifted != 1 else ''}." if lifted else "Nothing was held there.")
 
 
@@ -155,5 +155,5 @@ def resolve_command(letter: int, sent: bool, not_sent: bool) -> None:
     if sent == not_sent:
         raise click.UsageError("Say what you found: --sent or --not-sent.")
     with opened() as it:
-        resolve(it.connection, letter, was_sent=sent, by=getpass.getuser())
+        resolve(it.connection, letter, was_sent=sent, by=operator_name())
     click.echo("Counted as accepted." if sent else "Planned again, in the same mailbox.")

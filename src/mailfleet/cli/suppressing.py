@@ -1,7 +1,6 @@
 """suppress, suppressions: who must never be written to again."""
 
 import csv
-import getpass
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from mailfleet.base.errors import InputError
 from mailfleet.cli.opening import Opened, opened
+from mailfleet.cli.operators import operator_name
 from mailfleet.cli.printing import cell, confirm, console
 from mailfleet.intake.suppression_rows import open_suppressions
 from mailfleet.intake.suppressions import (
@@ -57,7 +57,7 @@ def _ask_about(target: str) -> None:
 
 
 def _suppress(it: Opened, target: str, *, is_company: bool, reason: str) -> None:
-    source = f"operator {getpass.getuser()}"
+    source = f"operator {operator_name()}"
     names: tuple[str, ...] = ()
     if not is_company:
         stopped = suppress(it.connection, it.vault.digester, target, reason=reason, source=source)
@@ -89,7 +89,7 @@ def suppressions_import(file: Path, report: Path | None) -> None:
     source = open_suppressions(file)
     with opened() as it, _faults(report) as faults, _progress() as on_progress:
         counts = import_suppressions(
-            it.connection, it.vault.digester, source, by=getpass.getuser(), note=faults.note, on_progress=on_progress
+            it.connection, it.vault.digester, source, by=operator_name(), note=faults.note, on_progress=on_progress
         )
     _show(file, counts, faults)
     if counts.rows and counts.refused == counts.rows:

@@ -42,7 +42,7 @@ WHERE state = 'active' GROUP BY reason_code ORDER BY 3 DESC
 """
 STOPPED = """
 SELECT c.address_key, min(e.reason_at) AS at FROM enrollment e JOIN contact c ON c.id = e.contact_id
-WHERE e.state = 'stopped' AND e.reason_code IN ('replied', 'suppressed') GROUP BY c.address_key
+WHERE e.state = 'stopped' AND e.reason_code IN ('replied', 'suppressed', 'opt_out') GROUP BY c.address_key
 """
 HEARD = "SELECT kind, count(*) AS n FROM event GROUP BY kind"
 HELD = """

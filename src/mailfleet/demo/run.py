@@ -206,7 +206,6 @@ def _in_seconds(connection: Connection) -> None:
             first_retry=short,
             upkeep=short / 3,
             apart=short / 1000,
-            most_idle=1500,
         ),
     )
     save_health_tunables(connection, HealthTunables(judge_after=short, complaint_floor=8))

@@ -15,8 +15,7 @@ from mailfleet.model.words import Family
 
 QUERIES = load_queries("mailfleet.health", "counting.sql")
 KEPT = timedelta(days=8)  # chosen: the longest window, and a day
-LOOK_BACK = timedelta(hours=3)  # chosen: longer than a letter is under way, but for hosts that were away
-EVENTS_BACK = 5_000  # chosen: events; no transaction stays open while so many come in
+LOOK_BACK = timedelta(hours=3)  # chosen: letters are under way for less, but for hosts that were away
 LONG_LOOK = timedelta(hours=1)  # chosen: how often all that is kept is looked through
 
 
@@ -39,17 +38,13 @@ class Counting:
         self._meanings = _meanings()
         self._looked_at: datetime | None = None
 
-    def count(self, now: datetime, *, latest_event: int) -> int:
-        """How many rows are new or changed. `latest_event`: the id of the latest there is.
+    def count(self, now: datetime) -> int:
+        """How many rows are new or changed.
 
         1. letters refused by policy, 2. every letter, each by its latest word, 3. what events say of them.
         """
         is_long = self._looked_at is None or now - self._looked_at >= LONG_LOOK
-        values = {
-            **self._meanings,
-            "since": now - (KEPT if is_long else LOOK_BACK),
-            "after": 0 if is_long else latest_event - EVENTS_BACK,
-        }
+        values = {**self._meanings, "since": now - (KEPT if is_long else LOOK_BACK)}
         with self._connection.transaction():
             counted = sum(
                 self._connection.execute(QUERIES[name], {**values, "only_blocked": only_blocked}).rowcount

@@ -3,8 +3,10 @@
 -- name: count_letters
 -- Letters whose latest word is not counted yet, each at the moment it was reserved: what was refused for good, what was
 -- accepted, and what was put off by policy. `only_blocked`: those refused by policy alone, which come first: a letter that
--- was blocked and then accepted stays blocked, unless a hold for it ended in between: then it is a letter of the trial.
--- Callers: Counting, each tick. Index: attempt_reserved, counted_letter_pkey, list_member_once. Rows: letters of `since`.
+-- was blocked and then accepted stays blocked, unless a hold for it, on a scope of its own, ended in between: then it is a
+-- letter of the trial.
+-- Callers: Counting, each tick. Index: attempt_reserved, counted_letter_pkey, list_member_once, hold_ended. Rows: letters
+-- of `since`.
 WITH meaning AS (
     SELECT * FROM unnest(%(classes)s::text[], %(scopes)s::text[], %(temporary)s::boolean[], %(families)s::text[])
         AS m (reply_class, reply_scope, is_temporary, family)
@@ -43,12 +45,19 @@ ON CONFLICT (message_id) DO UPDATE
 SET at = EXCLUDED.at, mailbox_id = EXCLUDED.mailbox_id, bounced = EXCLUDED.bounced, blocked = EXCLUDED.blocked
 WHERE k.at < EXCLUDED.at
   AND (EXCLUDED.blocked OR NOT k.blocked
-       OR EXISTS (SELECT FROM hold h WHERE h.family = 'policy' AND h.absorbed_into_id IS NULL
-                    AND LEAST(h.lifted_at, h.until) > k.at AND LEAST(h.lifted_at, h.until) <= EXCLUDED.at))
+       OR EXISTS (
+           SELECT FROM hold h, mailbox b JOIN domain d ON d.id = b.domain_id JOIN account a ON a.id = b.account_id
+           WHERE b.id = EXCLUDED.mailbox_id AND h.family = 'policy' AND h.absorbed_into_id IS NULL
+             AND LEAST(h.lifted_at, h.until) > k.at AND LEAST(h.lifted_at, h.until) <= EXCLUDED.at
+             AND (h.scope_kind, h.scope_key) IN (
+                 ('mailbox', b.id::text), ('domain', d.id::text), ('account', a.id::text),
+                 ('provider', a.provider_id::text), ('identity', d.identity_id::text),
+                 ('campaign', EXCLUDED.campaign_id::text), ('recipient_provider', EXCLUDED.recipient_provider))))
 
 -- name: flag_letters
--- What was learned afterwards, on the letter's own row. Events are looked at again: many are committed side by side.
--- Callers: Counting, each tick. Index: event_pkey, counted_letter_pkey. Rows: events after `after`.
+-- What was learned afterwards, on the letter's own row. Events are looked at again: many are committed side by side. What
+-- was learned of a letter is younger than it.
+-- Callers: Counting, each tick. Index: event_at, counted_letter_pkey. Rows: events of `since`.
 WITH meaning AS (
     SELECT * FROM unnest(%(classes)s::text[], %(scopes)s::text[], %(temporary)s::boolean[], %(families)s::text[])
         AS m (reply_class, reply_scope, is_temporary, family)
@@ -58,7 +67,7 @@ WITH meaning AS (
            bool_or(e.kind = 'complaint') AS complained
     FROM event e
     LEFT JOIN meaning f ON f.reply_class = e.reply_class AND f.reply_scope = e.reply_scope AND NOT f.is_temporary
-    WHERE e.id > %(after)s AND e.kind IN ('bounce', 'complaint')
+    WHERE e.at > %(since)s AND e.kind IN ('bounce', 'complaint')
     GROUP BY e.message_id
 )
 UPDATE counted_letter k

@@ -83,7 +83,8 @@ class Domains:
         lookup = Lookup(self._means.resolver)
         answers: Mapping[int, Answer] = self._asked(names, lambda name: lookup.answer(Question(Kind.MX, name)))
         found = [provider_of(name, answers[at]) if at in answers else "" for at, name in enumerate(names)]
-        self._connection.execute(QUERIES["keep_providers"], {"names": names, "providers": found})
+        since = self._now() - UNKNOWN_FOR - LATELY
+        self._connection.execute(QUERIES["keep_providers"], {"names": names, "providers": found, "since": since})
 
     def _rows(self) -> list[Any]:
         values = {

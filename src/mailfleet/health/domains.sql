@@ -2,7 +2,7 @@
 
 -- name: unknown_domains
 -- Domains of letters that are queued or were counted lately, and whose servers nobody has looked up, or not for long; those
--- of queued letters first. Callers: RecipientProviders. Index: message_due, counted_letter_at, recipient_domain_pkey.
+-- of queued letters first. Callers: Domains. Index: message_due, counted_letter_at, recipient_domain_pkey.
 -- Rows: at most `most`; it reads the horizon, and the letters of an hour.
 WITH wanted AS (
     SELECT c.domain, 1 AS turn FROM message m JOIN contact c ON c.id = m.contact_id
@@ -18,15 +18,20 @@ WHERE r.name IS NULL
 GROUP BY w.domain ORDER BY min(w.turn), w.domain LIMIT %(most)s
 
 -- name: keep_providers
--- A look-up that failed leaves what was known. Letters that were counted before get the name too.
--- Callers: RecipientProviders. Index: recipient_domain_pkey, contact_domain, message by contact, counted_letter_pkey.
+-- A look-up that failed leaves what was known. Letters that were counted since the look-up before get the name too; they
+-- are found by their letters, for a big receiver has most contacts.
+-- Callers: Domains. Index: recipient_domain_pkey, counted_letter_at, message_pkey, contact_pkey. Rows: letters of `since`.
 WITH found AS (
     SELECT * FROM unnest(%(names)s::text[], %(providers)s::text[]) AS f (name, provider)
 ), kept AS (
     INSERT INTO recipient_domain AS r (name, provider, looked_up_at) SELECT name, provider, clock_timestamp() FROM found
     ON CONFLICT (name) DO UPDATE
     SET provider = coalesce(nullif(EXCLUDED.provider, ''), r.provider), looked_up_at = EXCLUDED.looked_up_at
+), nameless AS MATERIALIZED (
+    SELECT k.message_id, c.domain FROM counted_letter k
+    JOIN message m ON m.id = k.message_id JOIN contact c ON c.id = m.contact_id
+    WHERE k.recipient_provider = '' AND k.at > %(since)s
 )
 UPDATE counted_letter k SET recipient_provider = found.provider
-FROM found JOIN contact c ON c.domain = found.name JOIN message m ON m.contact_id = c.id
-WHERE found.provider <> '' AND k.message_id = m.id AND k.recipient_provider = ''
+FROM nameless n JOIN found ON found.name = n.domain
+WHERE found.provider <> '' AND k.message_id = n.message_id AND k.recipient_provider = ''

@@ -8,14 +8,20 @@ from functools import cached_property, lru_cache
 from mailfleet.health.scopes import CONTACT_LIST, Place, Scope
 from mailfleet.model.words import Family, ScopeKind
 
+WATCHER = "watcher"
+"""How the watchers sign their holds."""
+
 READING = "imap"
 """The host of what a watcher tried: whoever reads, it is the mailbox's server that answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Letters accepted of one mailbox, campaign, list and recipient provider since `counted_since`, and how many of
-    those letters met with the event. `list_id` 0 and `recipient_provider` "" where it is not known."""
+    """Letters of one mailbox, campaign, list and recipient provider, and how many of them met with the event.
+
+    `list_id` 0 and `recipient_provider` "" where it is not known; then `receiver` tells the receivers apart that met
+    us with the event: the contacts' own domain.
+    """
 
     mailbox_id: int
     campaign_id: int
@@ -23,6 +29,7 @@ class Cell:
     events: int
     list_id: int = 0
     recipient_provider: str = ""
+    receiver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class Listening:
 @dataclass(frozen=True, slots=True)
 class StandingHold:
     """A hold in force; `family` None: a person's. `cause`: the scope whose incident it belongs to, if that is another.
-    `has_trial`: whether one follows it."""
+    `has_trial`: whether one follows it. `set_by`: a person's name, or who of ours it was."""
 
     id: int
     scope: Scope
@@ -70,6 +77,17 @@ class StandingHold:
     reason: str = ""
     cause: Scope | None = None
     has_trial: bool = True
+    set_by: str = ""
+
+    @property
+    def told_of(self) -> Scope:
+        """The scope whose incident it belongs to."""
+        return self.cause or self.scope
+
+    @property
+    def is_of_watcher(self) -> bool:
+        """Whether it ends by itself with the next good read of the inbox."""
+        return self.set_by == WATCHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +95,9 @@ class Trial:
     """A hold of a family that ended (its time was over, or a person lifted it): the scope writes a few letters, then
     more.
 
-    `strikes`: how many holds came before it without a month of peace. `rung`, since `rung_at`, with `letters` accepted
-    since then. `is_over`: the last rung was passed; kept for the strikes and for what is counted.
+    `strikes`: how many holds came before it without a month of peace. `rung`, since `rung_at`, with `letters` of it
+    judged since then. `is_over`: the last rung was passed; kept for the strikes and for what is counted.
+    `letters_a_day`: what the scope wrote before it was held, where it is no set of mailboxes; None where not known.
     """
 
     hold_id: int
@@ -91,6 +110,7 @@ class Trial:
     letters: int = 0
     is_over: bool = False
     cause: Scope | None = None
+    letters_a_day: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,10 +153,19 @@ class Facts:
         by_cause = {(trial.cause, trial.family): trial for trial in ordered if trial.cause}
         return by_cause | self.latest_trial
 
+    @cached_property
+    def written_before(self) -> dict[Scope, int]:
+        """Letters a day before their holds, of scopes that are no sets of mailboxes: the most that is known."""
+        known = sorted((trial.letters_a_day, trial.scope) for trial in self.trials if trial.letters_a_day is not None)
+        return {scope: letters for letters, scope in known}
+
     def normal(self, scope: Scope) -> int:
-        """Letters a day of a scope that is well; the fleet's for a scope that is no set of mailboxes."""
-        mailboxes = self.mailboxes_of.get(scope, self.place_of.keys())
-        return sum(self.place_of[mailbox].letters_a_day for mailbox in mailboxes)
+        """Letters a day of a scope that is well: of its mailboxes together, or its own before it was held; the fleet's
+        where neither is known."""
+        mailboxes = self.mailboxes_of.get(scope)
+        if mailboxes is None and scope in self.written_before:
+            return self.written_before[scope]
+        return sum(self.place_of[mailbox].letters_a_day for mailbox in mailboxes or self.place_of)
 
     def resumed_at(self, scopes: Iterable[Scope], family: Family) -> datetime | None:
         """When the latest hold of the family on any of the scopes ended."""
@@ -148,11 +177,16 @@ def scopes_of_cell(facts: Facts, cell: Cell) -> tuple[Scope, ...]:
     """Every scope that the cell's letters count in; none for a mailbox that is no more."""
     if (own := facts.scopes_of.get(cell.mailbox_id)) is None:
         return ()
-    return own + _scopes_of_letters(cell.campaign_id, cell.list_id, cell.recipient_provider)
+    return own + scopes_of_letters(cell)
+
+
+def scopes_of_letters(cell: Cell) -> tuple[Scope, ...]:
+    """Those that are no sets of mailboxes."""
+    return _scopes_of(cell.campaign_id, cell.list_id, cell.recipient_provider)
 
 
 @lru_cache(maxsize=65_536)
-def _scopes_of_letters(campaign_id: int, list_id: int, recipient_provider: str) -> tuple[Scope, ...]:
+def _scopes_of(campaign_id: int, list_id: int, recipient_provider: str) -> tuple[Scope, ...]:
     found = [Scope(ScopeKind.CAMPAIGN, str(campaign_id))]
     if list_id:
         found.append(Scope(CONTACT_LIST, str(list_id)))

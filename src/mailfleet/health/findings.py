@@ -60,7 +60,7 @@ def count(facts: Facts, family: Family) -> list[Counted]:
     if not any(cell.events for cell in cells):
         return []
     return [
-        Counted(scopes, cell.letters, cell.events, cell.mailbox_id, cell.recipient_provider)
+        Counted(scopes, cell.letters, cell.events, cell.mailbox_id, cell.recipient_provider or cell.receiver)
         for cell in cells
         if (scopes := scopes_of_cell(facts, cell))
     ]
@@ -107,7 +107,8 @@ def describe(cause: Cause, did: str, window: timedelta) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{share * 100:.2g} %"
+    """Two digits of it, or all before the point."""
+    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.2g} %"
 
 
 def letters_a_day(cause: Cause, window: timedelta) -> int:

@@ -25,12 +25,11 @@ class TrialLimit:
 
 @dataclass(frozen=True, slots=True)
 class WantedLimit:
-    """`held_since`: the hold before the trial, while it stands; `ended_at`: its end."""
+    """`held_since`: the hold before the trial, while it stands."""
 
     scope: Scope
     maximum: int
     held_since: datetime | None = None
-    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,10 @@ def wanted_limits(facts: Facts, judgement: Judgement, tunables: HealthTunables, 
             scope, maximum = rung.trial.scope, rung.letters_a_day
             known = found.get(scope)
             if known is None or maximum < known.maximum:
-                found[scope] = WantedLimit(scope, maximum, ended_at=rung.trial.ended_at)
+                found[scope] = WantedLimit(scope, maximum)
     holds = [(hold.scope, hold.since) for hold in facts.holds if hold.family and hold.has_trial]
     for scope, since in sorted([*holds, *((order.scope, now) for order in judgement.orders)], key=lambda one: one[1]):
-        found[scope] = WantedLimit(scope, min(tunables.trial_letters, facts.normal(scope)), held_since=since)
+        found[scope] = WantedLimit(scope, tunables.trial_letters, held_since=since)
     return [found[scope] for scope in sorted(found)]
 
 

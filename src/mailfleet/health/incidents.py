@@ -1,5 +1,6 @@
 """How verdicts become incidents: one for each cause, opened, updated and closed, and told to a person once. Pure."""
 
+from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time
@@ -12,9 +13,12 @@ from mailfleet.health.findings import Finding, Level
 from mailfleet.health.orders import is_wider
 from mailfleet.health.rules import Judgement
 from mailfleet.health.scopes import RANK, Scope
-from mailfleet.health.sentences import ADVICE, Names, describe_cause, until, what_was_done
+from mailfleet.health.sentences import Names, advice, describe_cause, what_holds, what_was_done
 from mailfleet.health.tunables import HealthTunables
 from mailfleet.model.words import Family, ScopeKind
+
+Span = tuple[datetime, datetime | None]
+"""Of a hold: since when, and until when; None: until it is lifted."""
 
 
 class Severity(IntEnum):
@@ -109,8 +113,9 @@ def next_incidents(known: Sequence[Incident], view: View, quiet: QuietHours | No
     """
     latest = _latest(known, view)
     causes = [cause for cause in _causes(view, latest) if cause.found or cause.key in latest]
+    spans = _spans(view)
     alive = {
-        cause.key: _kept(latest.get(cause.key), cause.found)
+        cause.key: _kept(latest.get(cause.key), cause.found, spans[cause.key], view)
         for cause in causes
         if _behind(cause.key, causes, view.facts) is None
     }
@@ -144,7 +149,7 @@ def _causes(view: View, latest: Container[tuple[Family, Scope]]) -> list[_Cause]
             hold.family, scope, True, None if (hold.family, scope) in latest else _open_held(hold, hold.family, view)
         )
         for hold in sorted(view.facts.holds, key=lambda hold: hold.id)
-        if hold.family and (scope := hold.cause or hold.scope)
+        if hold.family and (scope := hold.told_of)
     ]
     tried = [
         _Cause(rung.trial.family, rung.trial.cause or rung.trial.scope, False, None) for rung in view.judgement.rungs
@@ -172,7 +177,8 @@ def _open(finding: Finding, view: View) -> Incident:
     if stake is None:
         stake = _stake(finding.scope, view.facts)
     did = what_was_done(finding, _ends(finding, view), view.names)
-    text = describe_cause(finding.scope, finding.reason, did, stake, finding.todo or ADVICE[finding.family], view.names)
+    todo = finding.todo or advice(finding.family, finding.scope, view.names)
+    text = describe_cause(finding.scope, finding.reason, did, stake, todo, view.names)
     return Incident(finding.family, finding.scope, _severity(finding, stake, view), view.now, stake, text)
 
 
@@ -180,11 +186,11 @@ def _open_held(hold: StandingHold, family: Family, view: View) -> Incident | Non
     """A hold that only a person ends is an incident, whoever set it; one that passes is not."""
     if hold.until is not None:
         return None
-    scope = hold.cause or hold.scope
     stake = _stake(hold.scope, view.facts)
-    did = f"Mailfleet holds it {until([None])}."
-    text = describe_cause(scope, hold.reason.rstrip("."), did, stake, ADVICE[family], view.names)
-    return Incident(family, scope, Severity.SERIOUS, view.now, stake, text)
+    did = what_holds(hold, view.names)
+    todo = advice(family, hold.scope, view.names)
+    text = describe_cause(hold.told_of, hold.reason.rstrip("."), did, stake, todo, view.names)
+    return Incident(family, hold.told_of, Severity.SERIOUS, view.now, stake, text)
 
 
 def _ends(finding: Finding, view: View) -> list[datetime | None]:
@@ -212,22 +218,39 @@ def _severity(finding: Finding, stake: int, view: View) -> Severity:
     return Severity.NOTE if passes else Severity.SERIOUS
 
 
-def _kept(known: Incident | None, found: Incident | None) -> Incident:
-    """The incident as it goes on: opened when it first was, never milder than it was, closed no more."""
+def _kept(known: Incident | None, found: Incident | None, spans: Sequence[Span], view: View) -> Incident:
+    """The incident as it goes on: opened when it first was, never milder than it was, closed no more; held anew it is
+    news again."""
     if known is None:
         if found is None:
             raise InvariantError("An incident is kept open by a cause that neither opened it nor would.")
         return found
+    told = None if _is_held_anew(known, spans, view) else known.told
+    known = replace(known, told=told, closed_at=None, part_of=None)
     if found is None:
-        return replace(known, closed_at=None, part_of=None)
-    return replace(
-        known,
-        severity=max(known.severity, found.severity),
-        letters_a_day=found.letters_a_day,
-        text=found.text,
-        closed_at=None,
-        part_of=None,
-    )
+        return known
+    severity = max(known.severity, found.severity)
+    return replace(known, severity=severity, letters_a_day=found.letters_a_day, text=found.text)
+
+
+def _is_held_anew(known: Incident, spans: Sequence[Span], view: View) -> bool:
+    """Whether all that holds it began after it was told, so that what was told of is over. A hold of less than a day
+    ends by itself, and is told once."""
+    if known.told_at is None or any(since <= known.told_at for since, _ in spans):
+        return False
+    return any(until is None or until - since >= view.tunables.reopen_within for since, until in spans)
+
+
+def _spans(view: View) -> defaultdict[tuple[Family | None, Scope], list[Span]]:
+    """Of each incident's holds, those now ordered too, when they begin and end. Those that a watcher itself ends, with
+    the next good read, are left out."""
+    spans = defaultdict(list)
+    for hold in view.facts.holds:
+        if not (hold.is_of_watcher and hold.family is Family.UNREACHABLE):
+            spans[hold.family, hold.told_of].append((hold.since, hold.until))
+    for order in view.judgement.orders:
+        spans[order.family, order.cause].append((view.now, order.until))
+    return spans
 
 
 def _closed(incident: Incident, causes: Sequence[_Cause], view: View) -> Incident:

@@ -36,7 +36,7 @@ class Judging:
         hold_unchecked(self._connection)
         signs = read_signs(self._connection)
         if self._signs is None or signs.marks != self._signs.marks:
-            self._counting.count(signs.now, latest_event=signs.event_id)
+            self._counting.count(signs.now)
             self._signs, self._is_new = signs, True
         if self._is_time(signs.now):
             self.judge()

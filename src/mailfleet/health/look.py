@@ -1,6 +1,6 @@
 """Everything that a judgement depends on, read from the database as of one moment."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,8 +20,9 @@ from mailfleet.health.rows import (
     reading_of,
     trial_of,
 )
-from mailfleet.health.scopes import Place, Scope
+from mailfleet.health.scopes import Scope
 from mailfleet.health.standing import DomainTrouble
+from mailfleet.health.trials import settle_time
 from mailfleet.health.tunables import HealthTunables
 from mailfleet.model.words import Family, ScopeKind
 from mailfleet.providers.oauth.grants import EndingGrant, StandingFault, ending_grants, standing_faults
@@ -53,14 +54,17 @@ class Look:
 
 
 class Looking:
-    """One service's looks, over one connection. What people answered is counted once an hour, and whenever a hold for
-    silence has ended."""
+    """One service's looks, over one connection.
+
+    What people answered is counted once an hour, and whenever a hold for silence has ended. With the counts their
+    inboxes' last reads are kept: an inbox that is read again is judged by the next count, which has what was in it.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._heard_at: datetime | None = None
         self._heard_since: Ends = {}
-        self._heard: list[Row] = []
+        self._heard: tuple[Listening, ...] = ()
 
     def look(self, tunables: HealthTunables) -> Look:
         """One snapshot: what is committed while it is read is the next one's."""
@@ -68,11 +72,12 @@ class Looking:
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             now: datetime = self._rows("begin_look")[0].now
             mailboxes = self._rows("places", since=now - tunables.window)
-            known = self._with_trials(tuple(map(place_of, mailboxes)), tunables, now)
+            limits = tuple(map(limit_of, self._rows("trial_limits")))
+            known = Facts(tuple(map(place_of, mailboxes)), trials=self._trials(limits, tunables, now))
             return Look(
                 now,
                 self._facts(known, tunables, now),
-                tuple(map(limit_of, self._rows("trial_limits"))),
+                limits,
                 {row.id: row.halvings for row in mailboxes if row.halvings},
                 load_incidents(self._connection, since=now - tunables.reopen_within),
                 tuple(map(domain_of, self._rows("domain_troubles"))),
@@ -80,25 +85,28 @@ class Looking:
                 tuple(ending_grants(self._connection, now.date())),
             )
 
-    def _with_trials(self, places: tuple[Place, ...], tunables: HealthTunables, now: datetime) -> Facts:
-        rows = self._rows("trials", now=now, since=now - tunables.strike_memory)
-        trials = [trial_of(row) for row in rows]
-        under_way = [trial for trial in trials if not trial.is_over]
-        letters = self._letters(Facts(places), under_way) if under_way else {}
-        return Facts(places, trials=tuple(replace(trial, letters=letters.get(trial.hold_id, 0)) for trial in trials))
+    def _trials(self, limits: Iterable[TrialLimit], tunables: HealthTunables, now: datetime) -> tuple[Trial, ...]:
+        remembered = now - tunables.strike_memory
+        rows = self._rows("trials", now=now, since=min(remembered, now - LISTENED), remembered=remembered)
+        trials = list(map(trial_of, rows))
+        letters = self._letters(trials, limits, tunables, now)
+        return tuple(replace(trial, letters=letters.get(trial.hold_id, 0)) for trial in trials)
 
-    def _letters(self, facts: Facts, trials: Sequence[Trial]) -> dict[int, int]:
-        """How many letters each has written on its rung."""
-        parts = [(trial, kind, key) for trial in trials for kind, key in _parts(trial.scope, facts)]
-        sinces = [trial.rung_at or trial.ended_at for trial, _, _ in parts]
-        if not parts:
+    def _letters(
+        self, trials: Iterable[Trial], limits: Iterable[TrialLimit], tunables: HealthTunables, now: datetime
+    ) -> dict[int, int]:
+        """How many letters of its rung each trial has had judged, of those that rates still count."""
+        ids = {limit.scope: limit.id for limit in limits}
+        counted = [trial for trial in trials if not trial.is_over and trial.scope in ids]
+        if not counted:
             return {}
+        sinces = [max(trial.rung_at or trial.ended_at, now - tunables.window) for trial in counted]
         rows = self._rows(
             "trial_letters",
-            holds=[trial.hold_id for trial, _, _ in parts],
-            kinds=[kind for _, kind, _ in parts],
-            keys=[key for _, _, key in parts],
+            holds=[trial.hold_id for trial in counted],
+            limits=[ids[trial.scope] for trial in counted],
             sinces=sinces,
+            untils=[now - settle_time(trial.family, tunables) for trial in counted],
             since=min(sinces),
         )
         return {row.hold_id: row.letters for row in rows}
@@ -123,7 +131,15 @@ class Looking:
         columns = _columns(_ends(known, family, since), known)
         rows = self._rows("cells", family=family, since=since, pattern=pattern, **columns)
         return tuple(
-            Cell(row.mailbox_id, row.campaign_id, row.letters, row.events, row.list_id, row.recipient_provider)
+            Cell(
+                row.mailbox_id,
+                row.campaign_id,
+                row.letters,
+                row.events,
+                row.list_id,
+                row.recipient_provider,
+                row.receiver,
+            )
             for row in rows
         )
 
@@ -132,19 +148,20 @@ class Looking:
     ) -> tuple[Listening, ...]:
         ends = _ends(known, Family.SILENCE, now - LISTENED)
         if self._heard_at is None or now - self._heard_at >= LISTEN_AGAIN or ends != self._heard_since:
-            self._heard = self._rows(
+            rows = self._rows(
                 "listening",
                 since=now - LISTENED,
                 old=now - ANSWERED_AFTER,
                 least=tunables.silence_replies,
                 **_columns(ends, known),
             )
+            read_at = {row.mailbox_id: row.read_at for row in readings}
+            self._heard = tuple(
+                Listening(row.mailbox_id, row.letters, row.replies, row.unanswered, read_at.get(row.mailbox_id))
+                for row in rows
+            )
             self._heard_at, self._heard_since = now, ends
-        read_at = {row.mailbox_id: row.read_at for row in readings}
-        return tuple(
-            Listening(row.mailbox_id, row.letters, row.replies, row.unanswered, read_at.get(row.mailbox_id))
-            for row in self._heard
-        )
+        return self._heard
 
     def _rows(self, query: str, **values: Any) -> list[Row]:
         return self._connection.execute(QUERIES[query], values).fetchall()
@@ -161,15 +178,6 @@ def load_names(connection: Connection, scopes: Iterable[Scope]) -> dict[Scope, s
     values = {"kinds": [scope.kind for scope in wanted], "keys": [scope.key for scope in wanted]}
     rows = connection.execute(QUERIES["names"], values).fetchall() if wanted else []
     return {Scope(row.kind, row.key): row.name for row in rows if row.name is not None}
-
-
-def _parts(scope: Scope, facts: Facts) -> list[Scope]:
-    """A scope as the letters name it: by mailboxes, unless it is a campaign or a recipient provider. A sender host's
-    are those of the fleet."""
-    if scope.kind in (ScopeKind.CAMPAIGN, ScopeKind.RECIPIENT_PROVIDER):
-        return [scope]
-    mailboxes = facts.mailboxes_of.get(scope, facts.place_of.keys())
-    return [Scope(ScopeKind.MAILBOX, str(mailbox)) for mailbox in mailboxes]
 
 
 def _ends(known: Facts, family: Family, since: datetime) -> dict[Scope, datetime]:

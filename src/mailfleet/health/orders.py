@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailfleet.health.facts import Facts, StandingHold
+from mailfleet.health.facts import Facts, StandingHold, scopes_of_letters
 from mailfleet.health.findings import Evidence, Finding, Level
 from mailfleet.health.scopes import RANK, Scope
 from mailfleet.health.tunables import HealthTunables
@@ -17,7 +17,8 @@ from mailfleet.model.words import Family
 class HoldOrder:
     """A hold to place; `until` None: until a person lifts it. However it ends, a trial follows.
 
-    `cause`: the scope whose incident it belongs to, which is `scope` except for a list's campaigns.
+    `cause`: the scope whose incident it belongs to, which is `scope` except for a list's campaigns. `evidence` keeps
+    what the trial will need: `letters_a_day` of a scope that is no set of mailboxes.
     """
 
     scope: Scope
@@ -113,7 +114,18 @@ def _until(finding: Finding, strikes: int, since: datetime) -> datetime | None:
 def _order(finding: Finding, target: Scope, facts: Facts, tunables: HealthTunables, now: datetime) -> HoldOrder:
     strikes = strikes_of(facts, target, finding.family, tunables, now)
     until = _until(finding, strikes, now)
-    return HoldOrder(target, finding.family, finding.scope, finding.reason, finding.evidence, until, strikes)
+    evidence = finding.evidence
+    if target not in facts.mailboxes_of and (written := _letters_a_day(facts, target, finding.family, tunables)):
+        evidence = {**evidence, "letters_a_day": written}
+    return HoldOrder(target, finding.family, finding.scope, finding.reason, evidence, until, strikes)
+
+
+def _letters_a_day(facts: Facts, scope: Scope, family: Family, tunables: HealthTunables) -> int:
+    """Of a campaign or a recipient provider: what counts of it in a day of the window, or before an earlier hold, if
+    that was more: of a trial that failed only its few letters count."""
+    letters = sum(cell.letters for cell in facts.cells.get(family, ()) if scope in scopes_of_letters(cell))
+    days = max(tunables.window_of(family).days, 1)
+    return max(-(-letters // days), facts.written_before.get(scope, 0))
 
 
 def _longest(orders: Sequence[HoldOrder], facts: Facts) -> list[HoldOrder]:

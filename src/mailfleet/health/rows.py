@@ -31,6 +31,7 @@ def hold_of(row: Row) -> StandingHold:
         row.reason,
         scope_of(row.cause_kind, row.cause_key),
         row.has_trial,
+        row.set_by,
     )
 
 
@@ -46,6 +47,7 @@ def trial_of(row: Row) -> Trial:
         row.trial_rung_at,
         is_over=row.is_over,
         cause=scope_of(row.cause_kind, row.cause_key),
+        letters_a_day=row.letters_a_day,
     )
 
 

@@ -21,7 +21,7 @@ WIDE = (ScopeKind.DOMAIN, ScopeKind.ACCOUNT, ScopeKind.PROVIDER, ScopeKind.SENDE
 _DID = {
     Family.AUTHENTICATION: "refuses the login of",
     Family.RATE_LIMIT: "says that a limit is reached to",
-    Family.UNREACHABLE: "cannot be used by",
+    Family.UNREACHABLE: "is not reached, or is busy, for",
 }
 
 
@@ -51,7 +51,7 @@ def _find(tried: Iterable[Attempted], facts: Facts, family: Family, tunables: He
         _threshold_of(facts, counted, family, tunables, is_reading=is_reading),
         explained_share=tunables.explained_share,
     )
-    return [_finding(cause, family, attempted, tunables) for cause in causes]
+    return [_finding(cause, family, attempted, facts, tunables) for cause in causes]
 
 
 def _latest(attempted: Iterable[Attempted]) -> list[Attempted]:
@@ -93,21 +93,31 @@ def _threshold_of(
     return of
 
 
-def _finding(cause: Cause, family: Family, attempted: dict[int, Attempted], tunables: HealthTunables) -> Finding:
+def _finding(
+    cause: Cause, family: Family, attempted: dict[int, Attempted], facts: Facts, tunables: HealthTunables
+) -> Finding:
     failing = [attempted[one.mailbox_id] for one in cause.counted if one.events]
-    who = (
-        "this mailbox" if cause.scope.kind == ScopeKind.MAILBOX else f"{len(failing)} of {len(cause.counted)} mailboxes"
-    )
+    is_host = cause.scope.kind == ScopeKind.SENDER_HOST
     return Finding(
         family,
         Level.STOP,
         cause.scope,
         (cause.scope,),
-        f"the provider's server {_DID[family]} {who}",
+        _reason(cause, family, failing),
         {"mailboxes": len(failing), "of": len(cause.counted), "first_at": min(one.at for one in failing).isoformat()},
         _ladder(family, tunables),
         max((one.until for one in failing if one.until), default=None),
+        sum(facts.place_of[one.mailbox_id].letters_a_day for one in cause.counted) if is_host else None,
     )
+
+
+def _reason(cause: Cause, family: Family, failing: list[Attempted]) -> str:
+    """A server that is asked for letters and one that takes them fail apart, and are mended apart."""
+    server = "server for reading (IMAP)" if failing[0].is_reading else "server for sending (SMTP)"
+    whose = "tried from there, the" if cause.scope.kind == ScopeKind.SENDER_HOST else "the"
+    among = f"{len(failing)} of {len(cause.counted)} mailboxes"
+    who = "this mailbox" if cause.scope.kind == ScopeKind.MAILBOX else among
+    return f"{whose} provider's {server} {_DID[family]} {who}"
 
 
 def _ladder(family: Family, tunables: HealthTunables) -> Ladder | None:

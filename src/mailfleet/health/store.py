@@ -25,14 +25,13 @@ class Signs:
     """`now` by the database's clock; `marks` change when there is something new."""
 
     now: datetime
-    event_id: int
     marks: tuple[Any, ...]
 
 
 def read_signs(connection: Connection) -> Signs:
     row = connection.execute(QUERIES["signs"]).fetchone()
     assert row is not None
-    return Signs(row.now, row.event_id, tuple(row)[1:])
+    return Signs(row.now, tuple(row)[1:])
 
 
 def load_health_tunables(connection: Connection) -> HealthTunables:
@@ -85,7 +84,8 @@ def _write(connection: Connection, verdict: Verdict) -> None:
     run("write_halvings", _halvings(judgement.halvings, look.halvings))
     ids = {incident.key: number for number, incident in look.incidents.items()}
     run("open_incidents", _opened([one for one in verdict.incidents if one.key not in ids]))
-    run("update_incidents", _updated([(ids[one.key], one) for one in verdict.incidents if one.key in ids]))
+    known = [(ids[one.key], one) for one in verdict.incidents if one.key in ids]
+    run("update_incidents", _updated(known, look.incidents))
 
 
 def tell_incidents(connection: Connection, told: Iterable[tuple[int, Incident]]) -> None:
@@ -138,7 +138,6 @@ def _limits(limits: Sequence[WantedLimit]) -> dict[str, Any]:
         "kinds": [str(limit.scope.kind) for limit in limits],
         "keys": [limit.scope.key for limit in limits],
         "maxima": [limit.maximum for limit in limits],
-        "sinces": [limit.ended_at for limit in limits],
     }
 
 
@@ -160,7 +159,7 @@ def _opened(incidents: Sequence[Incident]) -> dict[str, Any]:
     }
 
 
-def _updated(incidents: Sequence[tuple[int, Incident]]) -> dict[str, Any]:
+def _updated(incidents: Sequence[tuple[int, Incident]], before: Mapping[int, Incident]) -> dict[str, Any]:
     parts = [one.part_of for _, one in incidents]
     return {
         "ids": [number for number, _ in incidents],
@@ -170,4 +169,5 @@ def _updated(incidents: Sequence[tuple[int, Incident]]) -> dict[str, Any]:
         "closed_ats": [one.closed_at for _, one in incidents],
         "part_of_kinds": [str(part.kind) if part else None for part in parts],
         "part_of_keys": [part.key if part else None for part in parts],
+        "news": [one.told is None and before[number].told is not None for number, one in incidents],
     }

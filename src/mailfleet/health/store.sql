@@ -6,7 +6,7 @@
 -- Index: attempt_reserved, event_pkey, hold_pkey, hold_standing. Rows: the attempts of a quarter of an hour.
 SELECT clock_timestamp() AS now,
        (SELECT max(settled_at) FROM attempt WHERE reserved_at > now() - interval '15 minutes') AS settled_at,
-       (SELECT coalesce(max(id), 0) FROM event) AS event_id,
+       (SELECT max(id) FROM event) AS event_id,
        (SELECT max(id) FROM hold) AS hold_id,
        (SELECT count(*) FROM hold WHERE lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp())) AS holds,
        (SELECT row(count(*), max(failing_since))::text FROM reading WHERE failing_since IS NOT NULL) AS readings,
@@ -40,55 +40,64 @@ LEFT JOIN domain d ON h.family = 'dns' AND h.scope_kind = 'domain' AND d.id::tex
 WHERE h.lifted_at IS NULL AND (h.until IS NULL OR h.until > %(now)s)
 
 -- name: trials
--- Holds of a family that ended, of each scope and cause the latest. One that a wider hold replaced did not end.
--- Callers: Looking. Index: hold_ended. Rows: the holds of a month.
+-- Holds of a family that ended, of each scope and cause the latest. One that a wider hold replaced did not end. Of trials
+-- before `remembered` only the end is known still.
+-- Callers: Looking. Index: hold_ended. Rows: the holds of two months.
 SELECT DISTINCT ON (scope_kind, scope_key, family, cause_kind, cause_key)
        id, scope_kind, scope_key, family, LEAST(lifted_at, until) AS ended_at, strikes, trial_rung, trial_rung_at,
-       trial_over_at IS NOT NULL AS is_over, cause_kind, cause_key
+       trial_over_at IS NOT NULL OR LEAST(lifted_at, until) <= %(remembered)s AS is_over, cause_kind, cause_key,
+       (evidence ->> 'letters_a_day')::integer AS letters_a_day
 FROM hold
 WHERE family IS NOT NULL AND absorbed_into_id IS NULL
   AND LEAST(lifted_at, until) > %(since)s AND LEAST(lifted_at, until) <= %(now)s
 ORDER BY scope_kind, scope_key, family, cause_kind, cause_key, LEAST(lifted_at, until) DESC, id DESC
 
 -- name: trial_letters
--- How many letters each trial has written: its scope is given as mailboxes, a campaign or a recipient provider.
--- Callers: Looking. Index: counted_letter_at. Rows: the letters since the earliest.
+-- How many letters of each trial's rung were judged. As its limit counts them: each try that was reserved in it and not
+-- given back, whatever came of it. Settled, and of before `until`: so that its answers had time to come.
+-- Callers: Looking. Index: attempt_reserved. Rows: the attempts since the earliest rung began.
 SELECT t.hold_id, count(*) AS letters
-FROM counted_letter k
-CROSS JOIN LATERAL (VALUES ('mailbox', k.mailbox_id::text), ('campaign', k.campaign_id::text),
-                           ('recipient_provider', k.recipient_provider)) AS s (kind, key)
-JOIN unnest(%(holds)s::bigint[], %(kinds)s::text[], %(keys)s::text[], %(sinces)s::timestamptz[])
-    AS t (hold_id, kind, key, since) ON t.kind = s.kind AND t.key = s.key AND k.at >= t.since
-WHERE k.at >= %(since)s
+FROM attempt a
+CROSS JOIN LATERAL unnest(a.limit_ids) AS l (id)
+JOIN unnest(%(holds)s::bigint[], %(limits)s::bigint[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
+    AS t (hold_id, limit_id, since, until) ON t.limit_id = l.id AND a.reserved_at > t.since AND a.reserved_at <= t.until
+WHERE a.reserved_at > %(since)s AND a.outcome <> 'unreached'
 GROUP BY t.hold_id
 
 -- name: cells
 -- Letters of a family's window, and those that met with its event, each only from its own moment on: the latest end of a
 -- hold on any of its scopes, exactly. A recipient provider with fewer than `pattern` events stands empty: it can explain
--- nothing, and there are thousands. So does what the family's rules do not ask for. No rows when nothing happened at all.
--- Callers: Looking, for each family. Index: a scan: the window is nearly all that is kept. Rows: mailboxes x campaigns x
--- lists x providers with events.
-WITH happened AS MATERIALIZED (
-    SELECT recipient_provider, count(*) AS events FROM counted_letter
+-- nothing, and there are thousands. So does what the family's rules do not ask for. Of letters that were blocked and whose
+-- provider is not known, `receiver` is the contact's domain. No rows when nothing happened at all.
+-- Callers: Looking, for each family. Index: message_pkey, contact_pkey, and a scan: the window is nearly all that is kept.
+-- Rows: mailboxes x campaigns x lists x providers with events.
+WITH met AS MATERIALIZED (
+    SELECT message_id, recipient_provider FROM counted_letter
     WHERE at >= %(since)s AND CASE %(family)s::text WHEN 'bounces' THEN bounced WHEN 'policy' THEN blocked
                                                      ELSE complained END
-    GROUP BY recipient_provider
+), happened AS MATERIALIZED (
+    SELECT recipient_provider, count(*) AS events FROM met GROUP BY recipient_provider
+), nameless AS MATERIALIZED (
+    SELECT met.message_id, c.domain FROM met
+    JOIN message m ON m.id = met.message_id JOIN contact c ON c.id = m.contact_id
+    WHERE met.recipient_provider = '' AND %(family)s::text = 'policy'
 )
 SELECT k.mailbox_id, CASE %(family)s::text WHEN 'complaints' THEN 0 ELSE k.campaign_id END AS campaign_id,
        CASE %(family)s::text WHEN 'bounces' THEN k.list_id ELSE 0 END AS list_id,
-       coalesce(e.recipient_provider, '') AS recipient_provider, count(*) AS letters,
+       coalesce(e.recipient_provider, '') AS recipient_provider, coalesce(n.domain, '') AS receiver, count(*) AS letters,
        count(*) FILTER (WHERE CASE %(family)s::text WHEN 'bounces' THEN k.bounced WHEN 'policy' THEN k.blocked
                                                      ELSE k.complained END) AS events
 FROM counted_letter k
 LEFT JOIN happened e ON e.recipient_provider = k.recipient_provider AND e.events >= %(pattern)s
     AND %(family)s::text <> 'complaints'
+LEFT JOIN nameless n ON n.message_id = k.message_id
 LEFT JOIN unnest(%(mailboxes)s::bigint[], %(mailbox_ends)s::timestamptz[]) AS m (id, at) ON m.id = k.mailbox_id
 LEFT JOIN unnest(%(campaigns)s::bigint[], %(campaign_ends)s::timestamptz[]) AS c (id, at) ON c.id = k.campaign_id
 LEFT JOIN unnest(%(recipients)s::text[], %(recipient_ends)s::timestamptz[]) AS r (name, at)
     ON r.name = k.recipient_provider
 WHERE EXISTS (SELECT FROM happened) AND k.at >= %(since)s
   AND k.at >= greatest(%(since)s::timestamptz, m.at, c.at, r.at)
-GROUP BY 1, 2, 3, 4
+GROUP BY 1, 2, 3, 4, 5
 
 -- name: attempted
 -- The latest attempt of each mailbox from each host that says something of the server. `until`: when its sender will try
@@ -219,12 +228,11 @@ DELETE FROM usage WHERE limit_id = ANY(%(limits)s::bigint[])
 DELETE FROM sending_limit WHERE id = ANY(%(limits)s::bigint[]) AND source = 'half_open'
 
 -- name: write_limits
--- Limits of trials. Each counts what left since the end of its hold, or from now on while that stands.
+-- Limits of trials. Each counts what leaves from now on.
 -- Callers: write_verdict, inside a stop. Index: sending_limit_unique.
 INSERT INTO sending_limit (scope_kind, scope_key, window_kind, window_seconds, window_zone, maximum, source, created_at)
-SELECT n.kind, n.key, 'rolling', 86400, 'UTC', n.maximum, 'half_open', coalesce(n.since, clock_timestamp())
-FROM unnest(%(kinds)s::text[], %(keys)s::text[], %(maxima)s::integer[], %(sinces)s::timestamptz[])
-    AS n (kind, key, maximum, since)
+SELECT n.kind, n.key, 'rolling', 86400, 'UTC', n.maximum, 'half_open', clock_timestamp()
+FROM unnest(%(kinds)s::text[], %(keys)s::text[], %(maxima)s::integer[]) AS n (kind, key, maximum)
 ON CONFLICT (scope_kind, scope_key, window_kind, window_seconds, window_zone, source)
 DO UPDATE SET maximum = EXCLUDED.maximum, created_at = EXCLUDED.created_at
 
@@ -250,12 +258,13 @@ SELECT * FROM unnest(%(families)s::text[], %(scope_kinds)s::text[], %(scope_keys
 ON CONFLICT (family, scope_kind, scope_key) WHERE closed_at IS NULL DO NOTHING
 
 -- name: update_incidents
--- What was told of them is written by who told it. Callers: write_verdict. Index: incident_pkey.
+-- What was told of them is written by who told it; here it is forgotten of one that is held anew.
+-- Callers: write_verdict. Index: incident_pkey.
 UPDATE incident SET severity = n.severity, letters_a_day = n.letters, text = n.text, closed_at = n.closed_at,
-    part_of_kind = n.part_of_kind, part_of_key = n.part_of_key
+    part_of_kind = n.part_of_kind, part_of_key = n.part_of_key, told = CASE WHEN NOT n.is_news THEN told END
 FROM unnest(%(ids)s::bigint[], %(severities)s::integer[], %(letters)s::integer[], %(texts)s::text[],
-            %(closed_ats)s::timestamptz[], %(part_of_kinds)s::text[], %(part_of_keys)s::text[])
-    AS n (id, severity, letters, text, closed_at, part_of_kind, part_of_key)
+            %(closed_ats)s::timestamptz[], %(part_of_kinds)s::text[], %(part_of_keys)s::text[], %(news)s::boolean[])
+    AS n (id, severity, letters, text, closed_at, part_of_kind, part_of_key, is_news)
 WHERE incident.id = n.id
 
 -- name: tell_incidents

@@ -1,5 +1,8 @@
 """Half-open: after a hold a few letters, then as many again with each rung that goes well, until nothing binds but the
 ramp. A trial that goes wrong ends in a new, longer hold, which the rules order as any other: only their floor is lower.
+
+A rung is over when the letters that it added were judged: whatever its limit counts, as soon as what came of it is
+settled and its answers had time to come (`settle_time`). So no letter that was put off keeps a rung.
 """
 
 from dataclasses import dataclass, replace
@@ -22,17 +25,15 @@ class Rung:
 
 
 def next_rung(trial: Trial, *, normal: int, tunables: HealthTunables, now: datetime) -> Rung:
-    """One rung up when this one's letters were written and their answers had time to come; else where it stands.
+    """One rung up when this one's letters were judged; else where it stands.
 
     `normal`: letters a day of the scope when nothing is wrong. To be asked for trials that the rules did not fail.
     """
     if trial.is_over:
         return Rung(trial, None)
     maximum = _maximum(trial.rung, normal, tunables)
-    has_written = trial.letters >= (
-        maximum if trial.rung == 0 else maximum - _maximum(trial.rung - 1, normal, tunables)
-    )
-    if not has_written or now - (trial.rung_at or trial.ended_at) < settle_time(trial.family, tunables):
+    before = _maximum(trial.rung - 1, normal, tunables) if trial.rung else 0
+    if trial.letters < maximum - before:
         return Rung(trial, maximum)
     if maximum >= normal:
         return Rung(replace(trial, is_over=True), None)
@@ -48,5 +49,6 @@ def settle_time(family: Family, tunables: HealthTunables) -> timedelta:
 
 
 def _maximum(rung: int, normal: int, tunables: HealthTunables) -> int:
+    """Never below the first rung's: a scope that was held for so long that it wrote nothing has its trial too."""
     grown: int = tunables.trial_letters * tunables.trial_growth**rung
-    return min(grown, normal)
+    return max(min(grown, normal), tunables.trial_letters)

@@ -28,7 +28,7 @@ _FLEET_WAYS = {
     MailKind.BOUNCE: frozenset[Way](),
     MailKind.COMPLAINT: frozenset({Way.RETURNED}),  # feedback loops report to one mailbox for many
 }
-_BY_REFERENCE = frozenset({Way.REFERENCE})
+_OF_PEOPLE = frozenset({Way.REFERENCE, Way.ADDRESS})  # who has two letters of ours may answer either mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _clues(mailbox_id: int, incoming: Incoming, mail: Mail) -> Clues:
         envelope_ids=_ids([*(told.envelope_ids if told else ()), *_tags(incoming.delivered_to)]),
         addresses=_ids(addresses),
         subject=clean(subject, MAX_LINE),
-        fleet_ways=_FLEET_WAYS.get(what.kind, _BY_REFERENCE),
+        fleet_ways=_FLEET_WAYS.get(what.kind, _OF_PEOPLE),
     )
 
 

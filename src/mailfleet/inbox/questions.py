@@ -1,6 +1,6 @@
 """What waits for a person, and what is decided: questions, mail without a letter, mailboxes that are not read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -26,6 +26,14 @@ class Decision(StrEnum):
     OPT_OUT = "opt-out"
     REPLY = "reply"
     IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a decision stopped; how many enrollments go on by it."""
+
+    stopped: Stopped = field(default_factory=Stopped)
+    resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +72,46 @@ def read_one(connection: Connection, mail_id: int) -> Row:
 @again_on_deadlock
 def decide_mail(
     connection: Connection, vault: Vault, mail_id: int, decision: Decision, *, by: str, contact: str = ""
-) -> Stopped:
+) -> Decided:
     """Settles a mail on a person's word: a no bans its contact's address, an answer ends what is written to them, and a
     mail to be ignored ends the pause it made. `contact`: whom it is about, of a mail without a letter; else its sender.
+
+    InputError when a person has decided it, and when there is nothing to ignore. What a rule settled a person may
+    overrule.
     """
     mail = read_one(connection, mail_id)
+    if decision is Decision.IGNORE:
+        _check_waits(mail)
     whom = None if decision is Decision.IGNORE and mail.contact_id is None else _whom(connection, vault, mail, contact)
     order = _order(mail, decision, by)
     with between_reservations(connection):
         values = {"mail": mail_id, "decision": decision, "by": by, "kind": order.kind}
         values |= {"contact": whom.contact_id or None if whom else None}
         if connection.execute(QUERIES["settle_mail"], values).fetchone() is None:
-            raise InputError(f"Mail {mail_id} is decided already: {mail.decision}, by {mail.decided_by}.")
+            raise _decided_already(read_one(connection, mail_id))
         if decision is Decision.IGNORE:
-            connection.execute(QUERIES["resume"], {"contact": mail.contact_id, "forever": UNTIL_DECIDED})
-            return Stopped()
+            resumed = connection.execute(QUERIES["resume"], {"contact": mail.contact_id, "forever": UNTIL_DECIDED})
+            return Decided(resumed=resumed.rowcount)
         if mail.kind != MailKind.BOUNCE:
             connection.execute(
                 QUERIES["learn_decision"], {"kind": order.kind, "mail": mail_id, "letter": mail.letter_id}
             )
         assert whom is not None
-        return carry_out(connection, order, whom, mail_id, mail.received_at)
+        return Decided(carry_out(connection, order, whom, mail_id, mail.received_at))
+
+
+def _check_waits(mail: Row) -> None:
+    """InputError when no person is asked about the mail: what it means has happened, and ignoring it undoes nothing."""
+    if mail.decided_at is None and mail.letter_id is not None and not mail.question:
+        raise InputError(
+            f"Mail {mail.id} asks nothing, so there is nothing to ignore: what it stopped stays stopped.",
+            hint=f"`mailfleet why contact {mail.contact}` tells what that is.",
+        )
+
+
+def _decided_already(mail: Row) -> InputError:
+    by = f", by {mail.decided_by}" if mail.decided_by else ""  # an erasure has decided for nobody
+    return InputError(f"Mail {mail.id} is decided already: {mail.decision}{by}.")
 
 
 def _order(mail: Row, decision: Decision, by: str) -> Order:

@@ -49,10 +49,10 @@ SELECT id AS contact_id, address, address_key, company, domain, erased_at, coale
 FROM contact WHERE address_key = %(address)s
 
 -- name: settle_mail
--- A person's word, once. Callers: decide_mail. Index: incoming_pkey.
+-- A person's word, once; over that of a rule. Callers: decide_mail. Index: incoming_pkey.
 UPDATE incoming SET decision = %(decision)s, decided_at = clock_timestamp(), decided_by = %(by)s, kind = %(kind)s,
     contact_id = coalesce(contact_id, %(contact)s)
-WHERE id = %(mail)s AND decided_at IS NULL
+WHERE id = %(mail)s AND (decided_at IS NULL OR decided_by = 'rule')
 RETURNING id
 
 -- name: learn_decision
@@ -64,9 +64,12 @@ ON CONFLICT DO NOTHING
 -- name: resume
 -- Ends the pause that waited for a person, unless another question stands; an absence that was named goes on.
 -- Callers: decide_mail. Index: enrollment by contact, incoming by contact. Rows: few.
-UPDATE enrollment SET reason_code = '', reason = '', reason_at = clock_timestamp(),
-    paused_until = (SELECT max((i.details ->> 'until')::timestamptz) FROM incoming i
-                    WHERE i.contact_id = %(contact)s AND i.kind = 'auto_reply' AND i.question = '')
+UPDATE enrollment SET paused_until = away.until, reason_at = clock_timestamp(),
+    reason_code = CASE WHEN away.until > clock_timestamp() THEN 'away' ELSE '' END,
+    reason = CASE WHEN away.until > clock_timestamp()
+                  THEN 'away until ' || (away.until AT TIME ZONE 'UTC')::date || ', says an automatic reply' ELSE '' END
+FROM (SELECT max((i.details ->> 'until')::timestamptz) AS until FROM incoming i
+      WHERE i.contact_id = %(contact)s AND i.kind = 'auto_reply' AND i.question = '') AS away
 WHERE contact_id = %(contact)s AND state = 'active' AND paused_until = %(forever)s
   AND NOT EXISTS (SELECT 1 FROM incoming WHERE contact_id = %(contact)s AND decided_at IS NULL AND question <> '')
 RETURNING id

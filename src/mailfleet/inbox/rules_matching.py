@@ -2,7 +2,8 @@
 
 Order: a signed token; In-Reply-To and References (RFC 5322 §3.6.4); the returned letter's Message-ID (RFC 3462); the
 envelope's id (RFC 3461 §4.4); address and subject; the address alone. Only letters of the mailbox that the mail came to
-count, but for what nobody can guess and people do send elsewhere.
+count, but for what nobody can guess and people do send elsewhere; and for the address alone, which a person is asked
+about.
 """
 
 import re
@@ -116,16 +117,14 @@ def _counts(clues: Clues, found: Match) -> bool:
 
 
 def _addressed(clues: Clues, letters: Sequence[SentLetter]) -> Match | None:
-    """The latest letter to one of the addresses; one of the same subject goes first."""
-    sent = [
-        letter
-        for letter in letters
-        if letter.is_recent and letter.mailbox_id == clues.mailbox_id and letter.address in clues.addresses
-    ]
-    for letter in sent:
+    """The latest letter to one of the addresses: of the same subject, else of this mailbox, else of another."""
+    sent = [letter for letter in letters if letter.is_recent and letter.address in clues.addresses]
+    here = [letter for letter in sent if letter.mailbox_id == clues.mailbox_id]
+    for letter in here:
         if is_same_subject(clues.subject, letter.subject):
             return Match(letter, Way.SUBJECT)
-    return Match(sent[0], Way.ADDRESS) if sent else None
+    counting = here or (sent if Way.ADDRESS in clues.fleet_ways else [])
+    return Match(counting[0], Way.ADDRESS) if counting else None
 
 
 def is_same_subject(said: str, ours: str) -> bool:

@@ -1,7 +1,8 @@
 """What a mail means for us: which facts are learned, whom it stops, what a person is asked. Pure.
 
 What does harm needs proof: a ban for good, and a hold, need a letter of ours that only who had it in hand can name.
-What merely may be a no, an answer or a dead address stops its contact's letters until a person has looked.
+A no from the contact's address under our subject, both of which can be guessed, ends its contact's letters; a person is
+asked before the ban. What merely may be a no, an answer or a dead address stops them until a person has looked.
 """
 
 from collections.abc import Callable, Mapping
@@ -129,15 +130,13 @@ def _opt_out(mail: Mail, found: Match | None) -> Order:
         return Order(MailKind.OPT_OUT, ban="mailto", digest=digest, ends="suppressed", reason=reason, settled=gone)
     if found is None:
         return Order(MailKind.OPT_OUT)
-    is_own_word = mail.sender == found.letter.address and found.way is not Way.ADDRESS
-    if found.way is not Way.TOKEN and not is_own_word:
-        who = (
-            "somebody else's address" if found.way is not Way.ADDRESS else "the contact's address, with no letter named"
-        )
-        return _ask(mail, found, f"Is it the contact's no? It came from {who}.")
-    source = "reply" if mail.what.refusal else "mailto"
     reason = f"said no by mail on {_on(mail)}"
-    return Order(MailKind.OPT_OUT, found, Fact(MailKind.OPT_OUT), ban=source, ends="suppressed", reason=reason)
+    if found.way is Way.TOKEN or (found.is_proven and mail.sender == found.letter.address):
+        source = "reply" if mail.what.refusal else "mailto"
+        return Order(MailKind.OPT_OUT, found, Fact(MailKind.OPT_OUT), ban=source, ends="suppressed", reason=reason)
+    who = "somebody else's address" if found.is_proven else "the contact's address, with no letter named"
+    asked = _ask(mail, found, f"Is it the contact's no? It came from {who}.")
+    return replace(asked, pause=None, ends="opt_out", reason=reason) if found.way is Way.SUBJECT else asked
 
 
 def _auto_reply(mail: Mail, found: Match | None) -> Order:

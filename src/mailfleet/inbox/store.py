@@ -12,6 +12,7 @@ import psycopg
 
 from mailfleet.base.db import Connection, connect, load_queries
 from mailfleet.base.errors import SetupError
+from mailfleet.inbox.not_read import NotRead
 from mailfleet.model.words import FLEET_KEY, Family, Folder
 from mailfleet.providers.imap_mail import Cursor
 
@@ -135,7 +136,7 @@ class WatcherStore:
         return self._rows("failing")
 
     def try_again(self, mailboxes: Collection[int]) -> None:
-        """Due at once, whatever was refused."""
+        """Due at once, whatever was refused; a refusal counts no more, and if another comes it is a new fault."""
         self._run("try_again", mailboxes=list(mailboxes))
 
     def families_over(self, mailboxes: Collection[int]) -> set[tuple[int, Family]]:
@@ -152,13 +153,17 @@ class WatcherStore:
         """To be called when all that was read up to the cursor is committed."""
         self._ours("keep_cursor", lease, folder=folder, name=name, uid_validity=cursor.uid_validity, uid=cursor.uid)
 
-    def read_well(self, lease: Lease, *, wait: timedelta, remark: str | None) -> None:
-        """Read to its end; due again after `wait`. Lifts the holds that a watcher set."""
-        self._ours("read_well", lease, wait=wait, remark=remark, set_by=SET_BY)
+    def tell_not_read(self, lease: Lease, mail: NotRead) -> None:
+        """To be called before the cursor moves past the mail."""
+        self._ours("tell_not_read", lease, **mail.values())
 
-    def read_on(self, lease: Lease, *, remark: str | None) -> None:
+    def read_well(self, lease: Lease, *, wait: timedelta) -> None:
+        """Read to its end; due again after `wait`. Lifts the holds that a watcher set."""
+        self._ours("read_well", lease, wait=wait, set_by=SET_BY)
+
+    def read_on(self, lease: Lease) -> None:
         """Read in part; due at once."""
-        self._ours("read_on", lease, remark=remark)
+        self._ours("read_on", lease)
 
     def fail(self, lease: Lease, fault: Mapping[str, Any]) -> Row:
         """(failures, unread_for); `fault` has kind, text, refused, first, longest, chance."""

@@ -96,8 +96,11 @@ SELECT mailbox_id, fault_kind, failures, clock_timestamp() - coalesce(read_at, f
 FROM reading WHERE watcher_id = %(watcher)s AND failing_since IS NOT NULL
 
 -- name: try_again
--- Forgets a refusal and the back-off. Callers: Watcher, for mailboxes whose hold was lifted. Index: reading_of_watcher.
-UPDATE reading SET next_at = clock_timestamp(), refused_secret = NULL
+-- Forgets a refusal and the back-off, and since when it was refused: what health sees next is the new try. Since when it
+-- is unread otherwise stands, or a mailbox that was never read would write for an hour.
+-- Callers: Watcher, for mailboxes whose hold was lifted. Index: reading_of_watcher.
+UPDATE reading SET next_at = clock_timestamp(), refused_secret = NULL,
+    failing_since = CASE WHEN refused_secret IS NULL THEN failing_since END
 WHERE watcher_id = %(watcher)s AND mailbox_id = ANY(%(mailboxes)s)
 
 -- name: families_over
@@ -143,13 +146,28 @@ ON CONFLICT (mailbox_id, folder) DO UPDATE
 SET name = EXCLUDED.name, uid_validity = EXCLUDED.uid_validity, uid = EXCLUDED.uid
 RETURNING mailbox_id
 
+-- name: tell_not_read
+-- A mail that the server did not show, or its head alone, waits in the list of those that belong to no letter; once.
+-- Callers: Visitor. Index: reading_pkey, incoming_once. Locks: the reading row.
+WITH mine AS (
+    SELECT mailbox_id FROM reading
+    WHERE mailbox_id = %(mailbox)s AND watcher_id = %(watcher)s AND fence = %(fence)s
+    FOR UPDATE
+), told AS (
+    INSERT INTO incoming (mailbox_id, folder, uid_validity, uid, digest, sender_address, subject, received_at, kind, text)
+    SELECT mailbox_id, %(folder)s, %(uid_validity)s, %(uid)s, %(digest)s, %(sender_address)s, %(subject)s,
+           clock_timestamp(), %(kind)s, %(text)s
+    FROM mine
+    ON CONFLICT (mailbox_id, digest) DO NOTHING
+)
+SELECT mailbox_id FROM mine
+
 -- name: read_well
--- Both folders were read to their end: the fault is over, and our own holds with it. A remark stays until a fault comes.
+-- Both folders were read to their end: the fault is over, and our own holds with it.
 -- Callers: Visitor. Index: reading_pkey, hold_standing. Locks: the reading row, our holds on the mailbox.
 WITH well AS (
     UPDATE reading SET read_at = clock_timestamp(), next_at = clock_timestamp() + %(wait)s::interval,
-        failing_since = NULL, failures = 0, fault_kind = '', refused_secret = NULL,
-        fault_text = coalesce(%(remark)s, CASE WHEN failing_since IS NULL THEN fault_text ELSE '' END)
+        failing_since = NULL, failures = 0, fault_kind = '', fault_text = '', refused_secret = NULL
     WHERE mailbox_id = %(mailbox)s AND watcher_id = %(watcher)s AND fence = %(fence)s
     RETURNING mailbox_id
 ), lifted AS (
@@ -162,8 +180,7 @@ SELECT mailbox_id FROM well
 -- name: read_on
 -- The session works, and there is more to read at once. Callers: Visitor. Index: reading_pkey. Locks: the reading row.
 UPDATE reading SET next_at = clock_timestamp(), failing_since = NULL, failures = 0, fault_kind = '',
-    refused_secret = NULL,
-    fault_text = coalesce(%(remark)s, CASE WHEN failing_since IS NULL THEN fault_text ELSE '' END)
+    fault_text = '', refused_secret = NULL
 WHERE mailbox_id = %(mailbox)s AND watcher_id = %(watcher)s AND fence = %(fence)s
 RETURNING mailbox_id
 

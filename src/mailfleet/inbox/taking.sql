@@ -5,7 +5,7 @@
 -- The letters that a mail may be about, with what is known of the mail itself (at least one row). `named` are Message-IDs,
 -- `envelopes` such ids left of the @, under the domain of the mailbox.
 -- Callers: take_mail. Index: message_header_id_unique, message_pkey, contact_address_unique, message by contact,
--- mailbox_address_key, incoming_once. Rows: the letters named, and the latest ten to each address.
+-- mailbox_address_key, incoming_once. Rows: the letters named, and ten to each address: of this mailbox, then the latest.
 SELECT known.now, known.is_from_us, known.bears_our_id, known.taken_kind, known.taken_message, l.*
 FROM (
     SELECT clock_timestamp() AS now,
@@ -33,9 +33,9 @@ LEFT JOIN LATERAL (
         SELECT latest.id FROM contact c
         CROSS JOIN LATERAL (
             SELECT m.id FROM message m
-            WHERE m.contact_id = c.id AND m.mailbox_id = %(mailbox)s AND m.state IN ('accepted', 'ambiguous', 'submitting')
+            WHERE m.contact_id = c.id AND m.state IN ('accepted', 'ambiguous', 'submitting')
               AND coalesce(m.settled_at, m.created_at) > clock_timestamp() - %(recent)s::interval
-            ORDER BY m.id DESC LIMIT 10
+            ORDER BY m.mailbox_id = %(mailbox)s DESC, m.id DESC LIMIT 10
         ) AS latest
         WHERE c.address_key = ANY(%(addresses)s::text[])
     ) AS found

@@ -61,8 +61,8 @@ class Held:
 
 
 class Turns:
-    """Mailboxes in the order in which they are read. At most `a_host` of one server are read at once, so that a server
-    that hangs does not keep those of others waiting.
+    """Mailboxes in the order in which they are read. While those of another server wait, at most `a_host` of one are
+    read at once, so that a server that hangs does not keep the others waiting.
     """
 
     def __init__(self, a_host: int) -> None:
@@ -86,21 +86,22 @@ class Turns:
     def take(self) -> Held | None:
         """The next one, when there is one; None: it is over."""
         with self._changed:
-            while not self._is_over:
-                held = next((held for held in self._waiting if self._reading[held.host] < self._a_host), None)
-                if held is not None:
-                    del self._waiting[held]
-                    self._reading[held.host] += 1
-                    held.place = Place.READING
-                    return held
+            while not self._waiting and not self._is_over:
                 self._changed.wait()
-        return None
+            if self._is_over:
+                return None
+            held = next(
+                (held for held in self._waiting if self._reading[held.host] < self._a_host), next(iter(self._waiting))
+            )
+            del self._waiting[held]
+            self._reading[held.host] += 1
+            held.place = Place.READING
+            return held
 
     def done(self, held: Held, *, idle: Callable[[Held], None] | None) -> None:
         """It was read; it rests, or goes to `idle`. One that is not ours any more is let go of."""
         with self._changed:
             self._reading[held.host] -= 1
-            self._changed.notify()
             held.place = Place.RESTING
             if not held.is_ours:
                 held.drop()

@@ -15,6 +15,7 @@ from mailfleet.base.secrets import Keyring
 from mailfleet.inbox.arrived import Arrived
 from mailfleet.inbox.errands import run_errands
 from mailfleet.inbox.failing import Fault, family_to_hold, fault_of
+from mailfleet.inbox.not_read import NotRead
 from mailfleet.inbox.reading import StoredCursor, Visit
 from mailfleet.inbox.rhythm import Rhythm
 from mailfleet.inbox.store import SET_BY, Connections, Fenced, Row, WatcherStore
@@ -118,18 +119,25 @@ class Visitor:
         is_news, held.has_news, held.is_at_inbox = held.has_news, False, False
         session = self._open(held, target)
         visit = self._visit_of(held, target, session)
-        is_whole = is_news or held.junk is None or visit.read(Folder.JUNK, held.junk)
-        is_whole = visit.read(Folder.INBOX, INBOX) and is_whole
-        remark = " ".join(visit.remarks) or None
-        if not is_whole or (remark and is_news):
+        if not self._read_folders(visit, None if is_news else held.junk):
             with self._store() as store:
-                store.read_on(held.lease, remark=remark)
+                store.read_on(held.lease)
         elif not is_news:
             with self._store() as store:
-                store.read_well(held.lease, wait=self._wait(), remark=remark)
+                store.read_well(held.lease, wait=self._wait())
             if held.has_errands and self._run_errands(held, session):
                 self._visit_of(held, target, session).read(Folder.INBOX, INBOX)
         held.is_at_inbox = True
+
+    @staticmethod
+    def _read_folders(visit: Visit, junk: str | None) -> bool:
+        """Whether both were read to their end. Junk that cannot be read keeps nothing in INBOX waiting."""
+        if junk is not None and Folder.JUNK in visit.doubts:
+            visit.read(Folder.INBOX, INBOX)
+            visit.read(Folder.JUNK, junk)
+            return False
+        is_whole = junk is None or visit.read(Folder.JUNK, junk)
+        return visit.read(Folder.INBOX, INBOX) and is_whole
 
     def _visit_of(self, held: Held, target: Target, session: ImapSession) -> Visit:
         return Visit(
@@ -140,6 +148,7 @@ class Visitor:
             since=target.since,
             doubts=held.doubts,
             take=self._take,
+            tell=partial(self._tell, held),
             keep=partial(self._keep, held, target),
             must_end=lambda: self._must_end() or not held.is_ours,
         )
@@ -147,6 +156,10 @@ class Visitor:
     def _take(self, arrived: Arrived) -> None:
         with self._connections.one() as connection:
             take_mail(connection, self._vault, arrived)
+
+    def _tell(self, held: Held, mail: NotRead) -> None:
+        with self._store() as store:
+            store.tell_not_read(held.lease, mail)
 
     def _keep(self, held: Held, target: Target, folder: Folder, name: str, cursor: Cursor) -> None:
         with self._store() as store:

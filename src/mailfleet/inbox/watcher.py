@@ -35,7 +35,7 @@ from mailfleet.outbox.vault import Vault
 from mailfleet.providers.imap_idle import IdleEvent, IdlePool
 
 READERS = 12  # chosen: threads; a visit is waiting for the server, and 4 a second read 1,200 mailboxes in 5 minutes
-A_HOST = 6  # chosen: readers at one server, so that one that hangs leaves half of them to the others
+A_HOST = 6  # chosen: readers at one server while others wait, so that one that hangs leaves half of them to those
 LATELY = timedelta(days=3)  # chosen: a letter is answered in this time, or seldom
 NO_IDLE_FOR = 900.0  # chosen: seconds without IDLE after one that the server ended
 STOP_GRACE = 10.0  # chosen: seconds for the batches in hand

@@ -60,7 +60,8 @@ def launch(connection: Connection, shown: LaunchPlan, *, was: CampaignState, rea
     """Starts a draft or resumes a paused campaign; how many contacts were enrolled. One transaction, all or nothing.
 
     1. looks again; InputError with every obstacle, or when more than was shown would happen. 2. enrolls whom it may
-    write to. 3. lets it run. The planner paces all of it.
+    write to. 3. lets it run: the stop lock is ours from here on. 4. pauses those whose mail came in during the second.
+    The planner paces all of it.
     """
     name = shown.stored.content.name
     with connection.transaction():
@@ -70,11 +71,11 @@ def launch(connection: Connection, shown: LaunchPlan, *, was: CampaignState, rea
             raise InputError(
                 f"The campaign {name} changed while you looked at it; nothing was started.", hint="Run it again."
             )
-        enrolled = connection.execute(
-            QUERIES["enroll"], {"campaign": plan.stored.id, "until_decided": UNTIL_DECIDED}
-        ).rowcount
+        values = {"campaign": plan.stored.id, "until_decided": UNTIL_DECIDED}
+        enrolled = connection.execute(QUERIES["enroll"], values).rowcount
         connection.execute(QUERIES["check_enrolled"])
         set_campaign_state(connection, name, CampaignState.RUNNING, was=[was], reason=reason)
+        connection.execute(QUERIES["pause_asked"], values)
     return enrolled
 
 

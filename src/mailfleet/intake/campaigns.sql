@@ -180,6 +180,16 @@ ON CONFLICT (campaign_id, contact_id) DO NOTHING
 -- Callers: launch.
 SET CONSTRAINTS ALL IMMEDIATE
 
+-- name: pause_asked
+-- Pauses whoever asked something while `enroll` ran, which could not see that mail, nor its reading these enrollments.
+-- Callers: launch, under the stop lock. Index: incoming_asked, enrollment_once. Rows: the open questions.
+UPDATE enrollment e SET paused_until = %(until_decided)s, reason_code = 'question',
+    reason = 'waits for a person: ' || i.question, reason_at = clock_timestamp()
+FROM incoming i
+WHERE i.decided_at IS NULL AND i.question <> ''
+  AND e.contact_id = i.contact_id AND e.campaign_id = %(campaign)s AND e.state = 'active'
+  AND e.paused_until IS DISTINCT FROM %(until_decided)s
+
 -- name: end_enrollments
 -- What a stopped campaign still has under way ends; the planner cancels the letters that wait. A row that a settlement
 -- holds is passed over, so that the two never wait in a circle.

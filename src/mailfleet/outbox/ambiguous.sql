@@ -55,14 +55,20 @@ WITH known AS (
 SELECT id FROM moved
 
 -- name: prove_accepted
--- Evidence came that it was sent. Callers: take_mail, inside its transaction. Index: message_pkey, attempt_number_unique.
-WITH known AS (
-    UPDATE attempt a SET outcome = 'accepted', settled_at = clock_timestamp()
-    FROM message m
-    WHERE m.id = %(message)s AND a.message_id = m.id
+-- Evidence came that it was sent. One that is being reserved anew meanwhile is in its sender's hand, and left alone.
+-- Callers: take_mail, inside its transaction. Index: message_pkey, attempt_number_unique, attempt_pkey. Locks: the attempt
+-- and then the message, in the order of a settlement, before anything is written.
+WITH locked AS (
+    SELECT a.id, a.message_id
+    FROM message m JOIN attempt a ON a.message_id = m.id
+    WHERE m.id = %(message)s
       AND a.number = (SELECT max(t.number) FROM attempt t WHERE t.message_id = m.id)
       AND ((m.state = 'ambiguous' AND a.outcome = 'ambiguous')
            OR (m.state = 'queued' AND a.outcome = 'deferred' AND a.stage = 'resolved'))
+    FOR NO KEY UPDATE OF a, m
+), known AS (
+    UPDATE attempt a SET outcome = 'accepted', settled_at = clock_timestamp()
+    FROM locked WHERE a.id = locked.id
     RETURNING a.message_id
 ), moved AS (
     UPDATE message m SET state = 'accepted', settled_at = clock_timestamp(), reason_code = 'proven',

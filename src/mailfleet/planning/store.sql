@@ -138,12 +138,14 @@ WITH slot AS (
     WHERE message.state = 'queued' AND message.due_at IS NULL
     RETURNING enrollment_id, due_at
 )
-UPDATE enrollment SET next_at = NULL, reason_code = '', reason = '', reason_at = clock_timestamp()
+UPDATE enrollment SET next_at = NULL, reason_at = clock_timestamp(),
+    reason_code = CASE WHEN paused_until > clock_timestamp() THEN reason_code ELSE '' END,
+    reason = CASE WHEN paused_until > clock_timestamp() THEN reason ELSE '' END
 FROM written WHERE enrollment.id = written.enrollment_id AND enrollment.state = 'active'
 
 -- name: write_reasons
 -- Why an enrollment has no slot. It is looked at again at `retry_at`, and no later than
--- after `look_again`: what binds it may be lifted.
+-- after `look_again`: what binds it may be lifted. One that was paused meanwhile keeps the reason of its pause.
 -- Callers: plan. Index: enrollment_pkey. Rows: those without a slot.
 UPDATE enrollment SET reason_code = r.code, reason = r.text, reason_at = clock_timestamp(),
     next_at = clock_timestamp() + least(coalesce(r.retry_at - clock_timestamp(), %(look_again)s::interval),
@@ -151,6 +153,7 @@ UPDATE enrollment SET reason_code = r.code, reason = r.text, reason_at = clock_t
 FROM unnest(%(enrollments)s::bigint[], %(codes)s::text[], %(texts)s::text[], %(retry_ats)s::timestamptz[])
     AS r (enrollment_id, code, text, retry_at)
 WHERE enrollment.id = r.enrollment_id AND enrollment.state = 'active' AND enrollment.next_at IS NOT NULL
+  AND (enrollment.paused_until IS NULL OR enrollment.paused_until <= clock_timestamp())
 
 -- name: write_mailbox_reasons
 -- Callers: plan. Index: mailbox_reason_pkey. Rows: the fleet; only what changed is written.

@@ -141,11 +141,12 @@ class ImapSession:
         on that day or later. The day before counts too: the server's day need not be ours.
         """
         look = self._examine(folder)
+        last = self._last_uid(look)  # before the search, so that what comes between the two lies behind the cursor
         if since is None:
-            return Cursor(look.uid_validity, self._last_uid(look))
+            return Cursor(look.uid_validity, last)
         with self._asking(ImapStage.SEARCH, octets=_LARGE):
             found = self._client.search(["SINCE", since - timedelta(days=1)])
-        return Cursor(look.uid_validity, min(found) - 1 if found else self._last_uid(look))
+        return Cursor(look.uid_validity, min(found) - 1 if found else last)
 
     def new_uids(self, folder: str, cursor: Cursor) -> list[int]:
         """Which mails came after the cursor, oldest first, without reading them. CursorVoid as in `read_heads`."""
@@ -161,7 +162,8 @@ class ImapSession:
 
     def read_heads(self, folder: str, cursor: Cursor, *, batch: int = BATCH) -> Iterator[Batch]:
         """What came after the cursor, in batches, oldest first; nothing when there is nothing. Between two batches,
-        bodies may be read. CursorVoid before the first batch: the folder was numbered anew.
+        bodies may be read. CursorVoid before the first batch: the folder was numbered anew. ImapFault at `fetch` of the
+        kind `refused` or `busy`: some mail of the batch is not shown, be it one or all of them.
         """
         uids = self.new_uids(folder, cursor)
         for start in range(0, len(uids), batch):
@@ -175,35 +177,14 @@ class ImapSession:
         return read_body(found.get(head.uid, {}), at_most)
 
     def _read_batch(self, folder: str, uid_validity: int, uids: Sequence[int]) -> Batch:
-        """A server that cannot show one of several mails refuses all of them, so then each is asked for by itself.
-        Or it shows the mail without its header.
-        """
+        """A server that cannot show one of several mails refuses all of them, or shows that one without its header."""
         self._open(folder, uid_validity)
-        refused: list[int] = []
-        try:
-            found = self._fetch_heads(uids)
-        except ImapFault as fault:
-            if fault.kind is not FaultKind.REFUSED:
-                raise
-            found = self._fetch_singly(uids, refused)
+        found = self._fetch(uids, _HEAD_ITEMS, octets=HEADER_LIMIT)
         heads = {uid: read_head(uid_validity, uid, found[uid]) for uid in uids if uid in found}
-        refused += [uid for uid, head in heads.items() if head is None and b"RFC822.SIZE" in found[uid]]
-        shown = tuple(head for head in heads.values() if head is not None)
-        return Batch(shown, tuple(refused), Cursor(uid_validity, uids[-1]))
-
-    def _fetch_heads(self, uids: Sequence[int]) -> dict[int, dict[bytes, Any]]:
-        return self._fetch(uids, _HEAD_ITEMS, octets=HEADER_LIMIT)
-
-    def _fetch_singly(self, uids: Sequence[int], refused: list[int]) -> dict[int, dict[bytes, Any]]:
-        found: dict[int, dict[bytes, Any]] = {}
-        for uid in uids:
-            try:
-                found |= self._fetch_heads([uid])
-            except ImapFault as fault:
-                if fault.kind is not FaultKind.REFUSED:
-                    raise
-                refused.append(uid)
-        return found
+        if any(head is None and b"RFC822.SIZE" in found[uid] for uid, head in heads.items()):
+            what = f"{self.endpoint}: the server shows a mail of {folder} without its header"
+            raise ImapFault(FaultKind.REFUSED, ImapStage.FETCH, what)
+        return Batch(tuple(head for head in heads.values() if head is not None), Cursor(uid_validity, uids[-1]))
 
     # The Sent folder
 

@@ -62,9 +62,6 @@ class FaultKind(StrEnum):
     PROTOCOL = "protocol"
 
 
-_PASSING = (FaultKind.UNREACHED, FaultKind.BUSY, FaultKind.LOST)
-
-
 class ImapFault(ProviderError):
     """`is_ours`: this machine's network or resolver failed, so it says nothing about the mailbox. `code` is the
     server's response code (RFC 5530) or empty, `said` its words, shortened.
@@ -87,11 +84,6 @@ class ImapFault(ProviderError):
         self.code = answer.code if answer else ""
         self.said = said
         self.is_ours = is_ours
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether trying the same again, later, makes sense."""
-        return self.kind in _PASSING
 
 
 class CursorVoid(ProviderError):

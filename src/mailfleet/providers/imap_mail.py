@@ -53,12 +53,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`heads` in the order of their UIDs; mails that vanished meanwhile are missing. `refused` are UIDs that are there
-    and that the server cannot show. `cursor` is what may be stored once all of it is.
+    """`heads` in the order of their UIDs; mails that vanished meanwhile are missing. `cursor` is what may be stored
+    once all of it is.
     """
 
     heads: tuple[Head, ...]
-    refused: tuple[int, ...]
     cursor: Cursor
 
 

@@ -21,19 +21,25 @@ SELECT EXISTS (SELECT 1 FROM incident WHERE told_at > clock_timestamp() - %(gath
     OR EXISTS (SELECT 1 FROM alert_target WHERE fault_at > clock_timestamp() - %(gathering)s::interval) AS is_so
 
 -- name: incidents
--- The open ones, or all; the gravest first, then the latest. Index: incident_latest for all of them.
+-- The open ones, or all; the gravest first, then the latest. `trial`: of one whose holds are all over, the letters a day
+-- that their trials let out. Index: incident_latest for all of them; scans of holds and limits.
+WITH own AS (
+    SELECT family, coalesce(cause_kind, scope_kind) AS kind, coalesce(cause_key, scope_key) AS key, scope_kind, scope_key,
+           lifted_at IS NULL AND (until IS NULL OR until > clock_timestamp()) AS stands
+    FROM hold WHERE family IS NOT NULL AND absorbed_into_id IS NULL AND trial_over_at IS NULL
+)
 SELECT i.family, i.scope_kind, i.scope_key, i.severity, i.opened_at, i.closed_at, i.letters_a_day, i.text,
-       CASE i.scope_kind
-           WHEN 'contact_list' THEN (SELECT name FROM contact_list WHERE id::text = i.scope_key)
-           WHEN 'mailbox' THEN (SELECT address FROM mailbox WHERE id::text = i.scope_key)
-           WHEN 'domain' THEN (SELECT name FROM domain WHERE id::text = i.scope_key)
-           WHEN 'account' THEN (SELECT p.name || '/' || a.name FROM account a JOIN provider p ON p.id = a.provider_id
-                                WHERE a.id::text = i.scope_key)
-           WHEN 'provider' THEN (SELECT name FROM provider WHERE id::text = i.scope_key)
-           WHEN 'identity' THEN (SELECT name FROM identity WHERE id::text = i.scope_key)
-           WHEN 'campaign' THEN (SELECT name FROM campaign WHERE id::text = i.scope_key)
-           END AS scope_name
-FROM incident i WHERE i.closed_at IS NULL OR %(with_closed)s
+       i.part_of_kind, i.part_of_key, t.trial
+FROM incident i
+LEFT JOIN LATERAL (
+    SELECT sum(l.maximum) AS trial FROM sending_limit l
+    WHERE l.source = 'half_open' AND i.closed_at IS NULL
+      AND (l.scope_kind, l.scope_key) IN (SELECT o.scope_kind, o.scope_key FROM own o
+                                          WHERE (o.family, o.kind, o.key) = (i.family, i.scope_kind, i.scope_key))
+      AND NOT EXISTS (SELECT FROM own o
+                      WHERE o.stands AND (o.family, o.kind, o.key) = (i.family, i.scope_kind, i.scope_key))
+) AS t ON true
+WHERE i.closed_at IS NULL OR %(with_closed)s
 ORDER BY i.closed_at IS NOT NULL, i.severity DESC, i.opened_at DESC, i.id DESC
 
 -- name: quiet_hours

@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from mailfleet.base.db import Connection, load_queries
 from mailfleet.base.errors import InputError, SetupError
 from mailfleet.base.secrets import Keyring
+from mailfleet.health.alerts.notice import name_of_family
 from mailfleet.health.incidents import Severity
+from mailfleet.health.look import load_names
 from mailfleet.health.scopes import Scope
-from mailfleet.health.sentences import name_of
+from mailfleet.health.sentences import Names, name_of
+from mailfleet.model.words import Family
+
+Row = Any
 
 QUERIES = load_queries("mailfleet.health.alerts", "alerts.sql")
 
@@ -70,22 +76,29 @@ def is_tried_lately(connection: Connection, gathering: timedelta) -> bool:
 def list_incidents(connection: Connection, *, with_closed: bool) -> list[IncidentRow]:
     """Open ones first, the gravest first, then the latest."""
     rows = connection.execute(QUERIES["incidents"], {"with_closed": with_closed}).fetchall()
+    scopes = [(row.scope_kind, row.scope_key) for row in rows]
+    scopes += [(row.part_of_kind, row.part_of_key) for row in rows if row.part_of_kind is not None]
+    names = load_names(connection, (Scope(kind, key) for kind, key in scopes))
     return [
         IncidentRow(
             severity=Severity(row.severity),
             opened_at=row.opened_at,
             closed_at=row.closed_at,
-            what=f"{_scope_name(row.scope_kind, row.scope_key, row.scope_name)}: {row.family.replace('_', ' ')}",
+            what=f"{name_of(Scope(row.scope_kind, row.scope_key), names)}: {name_of_family(Family(row.family))}",
             letters_a_day=row.letters_a_day,
-            text=row.text,
+            text=f"{row.text}{_since_then(row, names)}",
         )
         for row in rows
     ]
 
 
-def _scope_name(kind: str, key: str, name: str | None) -> str:
-    scope = Scope(kind, key)
-    return name_of(scope, {scope: name} if name else {})
+def _since_then(row: Row, names: Names) -> str:
+    """What the text, which is of the last finding, does not say."""
+    if row.part_of_kind is not None:
+        return f" It was part of what befell {name_of(Scope(row.part_of_kind, row.part_of_key), names)}."
+    if row.trial is not None:
+        return f" Since then the hold has ended, and a trial lets out {row.trial} letters a day; nothing to do."
+    return ""
 
 
 def _opened(keyring: Keyring, sealed: bytes, name: str) -> str | None:

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from mailfleet.base.db import Connection, load_queries
+from mailfleet.base.db import Connection, again_on_deadlock, load_queries
 from mailfleet.health.dns.findings import Severity
 from mailfleet.health.dns.rules import DomainReport, DomainSetup
 from mailfleet.health.dns.rules_dkim import Selector
 from mailfleet.health.dns.rules_hold import NOT_CHECKED, Decision, Standing, Step, after_check, decide, needs_check
 from mailfleet.model.words import Family, ScopeKind
-from mailfleet.outbox.stops import hold, stopping
+from mailfleet.outbox.stops import between_reservations, hold, stopping
 from mailfleet.providers.presets import GENERIC
 
 QUERIES = load_queries("mailfleet.health.dns")
@@ -57,14 +57,35 @@ def load_domains(connection: Connection, names: Sequence[str] | None = None) -> 
     ]
 
 
+@again_on_deadlock
 def settle_report(connection: Connection, domain: FleetDomain, report: DomainReport, now: datetime) -> Decision:
-    """Remembers a report, and holds or frees the domain as it asks.
+    """Remembers a report, and holds or frees the domain as it asks, in one transaction: a domain whose standing is good
+    is not looked at again for a day, so it must be free by then.
 
-    1. The standing is written, unless a later check was there first. 2. The hold is set, lifted or told anew; if we die
-    in between, the next check does it, for it is decided from the standing and the holds that stand.
+    1. The standing is written, unless a later check was there first. 2. The hold is set, lifted or told anew.
     """
     standing = after_check(domain.standing, report.verdict, is_listed=report.is_listed, now=now)
-    decision = decide(standing, now)
+    may_hold = decide(replace(standing, is_held=False), now).step is Step.HOLD
+    with between_reservations(connection) if may_hold else connection.transaction():
+        is_held = _write_standing(connection, domain, standing, report)
+        if is_held is None:
+            decision = decide(standing, now)
+            return replace(decision, step=Step.NONE, reason="a later check was there first")
+        decision = decide(replace(standing, is_held=is_held), now)
+        reason = f"{decision.reason}: {report.summary}" if report.summary else decision.reason
+        if decision.step is Step.HOLD:
+            hold(connection, ScopeKind.DOMAIN, domain.setup.domain, reason=reason, set_by=SET_BY, family=Family.DNS)
+        elif decision.step is Step.LIFT:
+            connection.execute(QUERIES["lift_own_hold"], {"domain": domain.id})
+        elif is_held:
+            connection.execute(QUERIES["retell_own_hold"], {"domain": domain.id, "reason": reason})
+    return decision
+
+
+def _write_standing(
+    connection: Connection, domain: FleetDomain, standing: Standing, report: DomainReport
+) -> bool | None:
+    """Whether a hold of these checks stands; None when a later check was there first, and nothing was written."""
     written = connection.execute(
         QUERIES["write_standing"],
         {
@@ -77,16 +98,7 @@ def settle_report(connection: Connection, domain: FleetDomain, report: DomainRep
             "findings": json.dumps([asdict(finding) for finding in report.findings]),
         },
     ).fetchone()
-    if written is None:
-        return Decision(Step.NONE, "a later check was there first", decision.may_begin, decision.look_at)
-    reason = f"{decision.reason}: {report.summary}" if report.summary else decision.reason
-    if decision.step is Step.HOLD:
-        hold(connection, ScopeKind.DOMAIN, domain.setup.domain, reason=reason, set_by=SET_BY, family=Family.DNS)
-    elif decision.step is Step.LIFT:
-        connection.execute(QUERIES["lift_own_hold"], {"domain": domain.id})
-    elif standing.is_held:
-        connection.execute(QUERIES["retell_own_hold"], {"domain": domain.id, "reason": reason})
-    return decision
+    return None if written is None else bool(written.is_held)
 
 
 def hold_unchecked(connection: Connection, names: Sequence[str] | None = None) -> int:

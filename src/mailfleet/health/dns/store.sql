@@ -19,12 +19,13 @@ GROUP BY d.id, i.id
 ORDER BY d.name
 
 -- name: write_standing
--- Callers: settle_report. Index: domain_pkey. The findings of a check without a conclusion are kept too: a person wants
--- to know why there is none.
-UPDATE domain SET dns_verdict = %(verdict)s, dns_checked_at = %(checked_at)s, dns_tried_at = %(tried_at)s,
+-- Callers: settle_report. Index: domain_pkey, hold_standing. The findings of a check without a conclusion are kept too: a
+-- person wants to know why there is none. `is_held`: by now; while the check asked around, a hold may have come or gone.
+UPDATE domain d SET dns_verdict = %(verdict)s, dns_checked_at = %(checked_at)s, dns_tried_at = %(tried_at)s,
     dns_failing_since = %(failing_since)s, dns_listed = %(is_listed)s, dns_findings = %(findings)s::jsonb
 WHERE id = %(domain)s AND (dns_tried_at IS NULL OR dns_tried_at <= %(tried_at)s)
-RETURNING id
+RETURNING EXISTS (SELECT 1 FROM hold h WHERE h.scope_kind = 'domain' AND h.scope_key = d.id::text AND h.set_by = 'dns'
+                  AND h.lifted_at IS NULL AND (h.until IS NULL OR h.until > clock_timestamp())) AS is_held
 
 -- name: lift_own_hold
 -- Only what these checks have set. Callers: settle_report. Index: hold_standing.
