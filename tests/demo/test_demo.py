@@ -36,7 +36,7 @@ def test_a_small_demo_breaks_no_law_by_the_providers_ledger(chaos: tuple[str, ..
     report = json.loads(done.stdout.splitlines()[-1])
     assert set(report) >= KEYS
     assert {law: report[law] for law in LAWS} == dict.fromkeys(LAWS, 0)
-    assert report["accepted"] + report["ambiguous"] > 250
+    assert report["accepted"] > 100  # how many depends on whom the health rules hold meanwhile
     assert bool(report["kills"]) is bool(chaos)
 
 
