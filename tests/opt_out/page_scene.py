@@ -16,6 +16,7 @@ from typing import Any
 from laid import Laid
 from mailfleet.base.db import Connection, connect
 from mailfleet.mail.opt_out import make_token
+from servers import free_port
 from stage import end, heard, wait_until
 
 ONE_CLICK = b"List-Unsubscribe=One-Click"
@@ -87,12 +88,6 @@ def page(home: Path, conninfo: str, *command: str, waits: bool = True, **environ
         yield Page(process, port)
     finally:
         end([process])
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def is_open(port: int) -> bool:

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from mailfleet.base.errors import InputError, SetupError
 from mailfleet.cli.opting_out import opt_out_command
-from opt_out.page_scene import Letters, Page, free_port, is_open
+from opt_out.page_scene import Letters, Page, is_open
+from servers import free_port
 from stage import end, wait_until
 
 COMMAND = "from mailfleet.cli.opting_out import opt_out_command; opt_out_command()"
